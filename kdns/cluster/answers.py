@@ -1,0 +1,213 @@
+"""What a name in a cluster's zones says: the schema of the Kubernetes DNS specification, over a store.
+
+`Answers.look` takes a name apart: the apex, `svc`, `pod`, `dns-version`, or a reverse name. It says with each answer what it
+was made from (`depends`), so that the memo may keep it until exactly that changes.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from kdns import names
+from kdns.cluster import records
+from kdns.cluster.objects import Service, Slice
+from kdns.cluster.records import Found, Naming
+from kdns.cluster.store import Store
+from kdns.message import ANY, ExtendedError, Key, NS, PTR, Query, Response, RRset, SOA, TXT
+from kdns.zone import Apex
+
+VERSION_TTL = 28800  # seconds, of the schema's version (specification 2.2)
+NAME = "kubernetes"
+OTHER = 0  # the extended error that only its text explains (RFC 8914 4.1)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which names there are, as the options of *kubernetes* say."""
+
+    zones: tuple[str, ...]
+    ttl: int = 5  # seconds
+    pods: str = "disabled"  # or "insecure": any address is a Pod; or "verified"
+    endpoint_pod_names: bool = False
+    noendpoints: bool = False
+    ignore_empty: bool = False
+    zonal: bool = False
+    namespaces: frozenset[str] = field(default_factory=frozenset)  # none: all
+    namespace_labels: Callable[[Mapping[str, str]], bool] | None = None
+
+
+class Answers:
+    """The names of a store's objects in some zones."""
+
+    def __init__(self, store: Store, options: Options) -> None:
+        self.store = store
+        self.options = options
+        self._apexes = {zone: Apex(zone, options.ttl, NAME) for zone in options.zones}
+        forward = [zone for zone in options.zones if not is_reverse(zone)]
+        self._naming = {
+            zone: Naming(zone, options.ttl, options.endpoint_pod_names, options.zonal) for zone in forward
+        }
+        self._primary = self._naming[forward[0]]  # where PTR records point
+
+    def look(self, query: Query, origin: str, room: int) -> Response:
+        """What the name asked has of the type asked, in the zone of that origin; `room` octets of records are enough."""
+        name, type = query.name, query.type
+        if name == origin:
+            return self._apex(query, origin)
+        if is_reverse(origin):
+            return self._pointers(name, type, origin)
+        below = names.labels(name if origin == "." else name[: -len(origin)])
+        match below[-1]:
+            case "svc":
+                return self._svc(below[:-1], name, type, origin, room)
+            case "pod":
+                return self._pod(below[:-1], name, type, origin)
+            case "dns" if len(below) == 1 or below == ["ns", "dns"]:
+                return self._name_server(below, query, origin)
+            case "dns-version" if len(below) == 1:
+                rdata = b"\x051.1.0"
+                found = Found(True, (RRset(name, TXT, VERSION_TTL, (rdata,)),) if type in (TXT, ANY) else ())
+                return self._response(found, origin, ())
+        return self._response(records.NOTHING, origin, ())
+
+    def _response(
+        self, found: Found, origin: str, depends: tuple[Key, ...] | None, error: ExtendedError | None = None
+    ) -> Response:
+        if not found.answer:
+            return self._apexes[origin].negative(found.exists, self.store.serial, depends, error)
+        return Response(
+            answer=found.answer,
+            additional=found.additional,
+            stable_for=0.0 if depends is None else math.inf,
+            depends=depends or (),
+            made_by=NAME,
+        )
+
+    def _exposed(self, namespace: str) -> bool:
+        """Are the objects of a namespace to be seen?"""
+        o = self.options
+        if o.namespaces and namespace not in o.namespaces:
+            return False
+        if o.namespace_labels is None:
+            return True
+        known = self.store.namespaces.get(namespace)
+        return known is not None and o.namespace_labels(dict(known.labels))
+
+    def _slices(self, service: Service) -> tuple[Slice, ...]:
+        return () if self.options.noendpoints else self.store.slices_of(service.key)
+
+    def _visible(self, service: Service, slices: tuple[Slice, ...]) -> bool:
+        """A Service without an address, or (where asked for) without a ready endpoint, does not exist for DNS."""
+        if service.ips and not self.options.ignore_empty:
+            return True
+        return records.has_endpoints(slices)
+
+    def _svc(self, below: list[str], name: str, type: int, origin: str, room: int) -> Response:
+        if not below:
+            return self._response(records.EMPTY, origin, ())
+        namespace = below[-1]
+        exposed = self._exposed(namespace)
+        if len(below) == 1:
+            return self._response(Found(exposed and namespace in self.store.namespaces), origin, (namespace,))
+        key = f"{namespace}/{below[-2]}"
+        service = self.store.services.get(key)
+        depends: tuple[Key, ...] = (service.key if service else key,)
+        if self.options.namespace_labels:
+            depends = (*depends, namespace)
+        if service is None or not exposed:
+            return self._response(records.NOTHING, origin, depends)
+        slices = self._slices(service)
+        target = records.alias(service, slices)
+        if target is not None:
+            answer = (records.cname(name, target, self._naming[origin]),) if len(below) == 2 else ()
+            return self._response(Found(bool(answer), answer), origin, depends)
+        if not self._visible(service, slices):
+            total = sum(s.total for s in slices)
+            ready = sum(len(s.addresses) // s.width for s in slices if s.width)
+            why = ExtendedError(OTHER, f"{ready} of {total} endpoints of {key} are ready")
+            return self._response(records.NOTHING, origin, depends, why)
+        found = records.at(service, slices, below[:-2], type, name, self._naming[origin], room)
+        return self._response(found, origin, depends)
+
+    def _pod(self, below: list[str], name: str, type: int, origin: str) -> Response:
+        if not below:
+            return self._response(records.EMPTY, origin, ())
+        namespace = below[-1]
+        depends: tuple[Key, ...] = (namespace,)
+        if (
+            self.options.pods == "disabled"
+            or len(below) > 2
+            or namespace not in self.store.namespaces
+            or not self._exposed(namespace)
+        ):
+            return self._response(records.NOTHING, origin, depends)
+        if len(below) == 1:
+            return self._response(records.EMPTY, origin, depends)
+        address = names.undashed(below[0])
+        if address is None:
+            return self._response(records.NOTHING, origin, depends)
+        if self.options.pods == "verified":
+            depends = (namespace, address)
+            if not any(key.startswith(namespace + "/") for key in self.store.pods_at(address)):
+                return self._response(records.NOTHING, origin, depends)
+        rrsets = records.addresses(name, self.options.ttl, (address,))
+        return self._response(Found(True, tuple(r for r in rrsets if type in (r.type, ANY))), origin, depends)
+
+    def _pointers(self, name: str, type: int, origin: str) -> Response:
+        prefix = names.reverse_prefix(name)
+        if prefix is None:
+            return self._response(records.NOTHING, origin, ())
+        address, bits = prefix
+        if bits < 8 * len(address):  # above addresses: nobody keeps it, or each change would forget 31 prefixes
+            exists = any(self._names_of(a) for a in self.store.addresses_within(address, bits))
+            return self._response(Found(exists), origin, None)
+        called = self._names_of(address)
+        depends: tuple[Key, ...] = (address,)
+        if self.options.namespace_labels:
+            depends = (address, *(key.partition("/")[0] for key in self.store.services_at(address)))
+        if not called:
+            return self._response(records.NOTHING, origin, depends)
+        rdata = tuple(map(names.wire, called)) if type in (PTR, ANY) else ()
+        answer = (RRset(name, PTR, self.options.ttl, rdata),) if rdata else ()
+        return self._response(Found(True, answer), origin, depends)
+
+    def _names_of(self, address: bytes) -> list[str]:
+        """The names that an address points to: a ClusterIP's one, or those of its endpoints, hostnames first."""
+        out: list[str] = []
+        for key in self.store.services_at(address):
+            service = self.store.services.get(key)
+            if service is None or service.alias or not self._exposed(key.partition("/")[0]):
+                continue
+            called = records.pointer(service, self._slices(service), address, self._primary)
+            if address in service.ips:
+                return called
+            out += called
+        return list(dict.fromkeys(out))
+
+    def _apex(self, query: Query, origin: str) -> Response:
+        """SOA and NS; SOA for ANY (RFC 8482). It carries the serial, so any change touches it."""
+        if query.type == NS:
+            target = names.wire("ns.dns." + origin.lstrip("."))
+            found = Found(True, (RRset(origin, NS, self.options.ttl, (target,)),), self._front(query, origin))
+            return self._response(found, origin, None)
+        soa = (self._apexes[origin].soa(self.store.serial),) if query.type in (SOA, ANY) else ()
+        return self._response(Found(True, soa), origin, (".",))
+
+    def _name_server(self, below: list[str], query: Query, origin: str) -> Response:
+        """`ns.dns`, which SOA and NS name: the addresses of the Service in front of this server."""
+        rrsets = self._front(query, origin) if len(below) == 2 else ()
+        return self._response(Found(True, tuple(r for r in rrsets if query.type in (r.type, ANY))[:1]), origin, None)
+
+    def _front(self, query: Query, origin: str) -> tuple[RRset, ...]:
+        """Addresses of the Service that has the address asked as its own or its endpoint's; none where none is known."""
+        try:
+            keys = self.store.services_at(names.packed(query.local.host))
+        except ValueError:
+            return ()
+        ips = [ip for key in keys if (service := self.store.services.get(key)) for ip in service.ips]
+        return records.addresses("ns.dns." + origin.lstrip("."), self.options.ttl, ips)
+
+
+def is_reverse(zone: str) -> bool:
+    """True of a zone whose names stand for addresses."""
+    return zone.endswith((names.IN_ADDR, names.IP6))

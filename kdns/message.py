@@ -1,0 +1,436 @@
+"""Messages: wire to Query, Response to wire. No I/O.
+
+A small codec of our own for what is asked of us and what we answer ourselves: a query has one question, and an RRset holds
+its rdata as wire bytes, ready to send. What upstreams say and what people write goes through dnslib.
+
+Names in rdata are never compressed (RFC 3597 4 forbids it for SRV, RFC 1035 allows it elsewhere); owner names are, against
+the question and against owners before them.
+"""
+
+import enum
+import random
+import struct
+import time
+from collections.abc import Callable
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import NamedTuple
+
+import msgspec
+
+from kdns import names
+from kdns.errors import FormatError
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN",
+          7: "YXRRSET", 8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE", 16: "BADVERS", 23: "BADCOOKIE"}  # fmt: skip
+
+A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, OPT = 1, 2, 5, 6, 12, 15, 16, 28, 33, 41
+DS, HTTPS, SVCB, IXFR, AXFR, ANY = 43, 65, 64, 251, 252, 255
+TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 13: "HINFO", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
+         35: "NAPTR", 39: "DNAME", 43: "DS", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 50: "NSEC3", 52: "TLSA", 64: "SVCB",
+         65: "HTTPS", 99: "SPF", 251: "IXFR", 252: "AXFR", 255: "ANY", 257: "CAA"}  # fmt: skip
+IN, CH = 1, 3
+
+OUR_SIZE = 1232  # octets of UDP payload that cross any path unfragmented (DNS flag day 2020)
+SMALLEST = 512  # without EDNS (RFC 1035 4.2.1)
+LARGEST = 65535  # over TCP
+
+QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
+OPCODE = 0x7800
+DO = 0x8000  # in the flags of EDNS (RFC 3225)
+EDE = 15  # the EDNS option of an extended error (RFC 8914)
+
+MEMO_LARGEST = 300  # octets of a datagram that may enter the memo
+
+
+class Transport(enum.StrEnum):
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class Address(NamedTuple):
+    """One end of an exchange: an address as text (RFC 5952) and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of_sockaddr(cls, raw: bytes) -> "Address":
+        """From struct sockaddr_in or sockaddr_in6, as the kernel writes it; a mapped IPv4 address becomes IPv4."""
+        port = int.from_bytes(raw[2:4], "big")
+        if raw[0] == AF_INET:
+            return cls(inet_ntop(AF_INET, raw[4:8]), port)
+        return cls(inet_ntop(AF_INET6, raw[8:24]).removeprefix("::ffff:"), port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Edns(NamedTuple):
+    """What an OPT record said (RFC 6891): the sender's payload size in octets, DO, the options as they came."""
+
+    size: int
+    do: bool
+    options: bytes = b""
+
+
+class Query:
+    """One question, already valid (RFC 9619: never more than one)."""
+
+    __slots__ = ("_client", "_local", "cls", "edns", "flags", "hops", "memoizable", "name", "question", "received",
+                 "transport", "type", "wire")  # fmt: skip
+
+    name: str  # lower case, absolute
+    type: int
+    cls: int
+    question: bytes  # the question section as it came: the spelling is echoed
+    flags: int  # the header's, RD, AD and CD among them
+    edns: Edns | None
+    transport: Transport
+    received: float  # time.monotonic()
+    memoizable: bool  # nothing in it is odd: the same octets may come again
+    hops: int  # aliases followed on the way to it
+    wire: bytes  # the message as it came; empty for a question of our own
+
+    def __init__(self, name: str, type: int, cls: int = IN, flags: int = RD, edns: Edns | None = None) -> None:
+        """A question of our own, as for the target of an alias."""
+        self.name, self.type, self.cls, self.flags, self.edns = name, type, cls, flags, edns
+        self.question = names.wire(name) + struct.pack("!HH", type, cls)
+        self.transport = Transport.UDP
+        self.received = time.monotonic()
+        self.memoizable = False
+        self.hops = 0
+        self.wire = b""
+        self._client: Address | bytes = Address("", 0)
+        self._local: Address | bytes = Address("", 0)
+
+    @property
+    def client(self) -> Address:
+        """Who asks; read from the kernel's octets at need only."""
+        if isinstance(self._client, bytes):
+            self._client = Address.of_sockaddr(self._client)
+        return self._client
+
+    @client.setter
+    def client(self, client: Address | bytes) -> None:
+        self._client = client
+
+    @property
+    def local(self) -> Address:
+        """The address that was asked."""
+        if isinstance(self._local, bytes):
+            self._local = Address.of_sockaddr(self._local)
+        return self._local
+
+    @local.setter
+    def local(self, local: Address | bytes) -> None:
+        self._local = local
+
+    def about(self, name: str, type: int) -> "Query":
+        """Another question on behalf of the same client, as for the target of an alias."""
+        other = Query(name, type, self.cls, self.flags, self.edns)
+        other._client, other._local = self._client, self._local
+        other.transport, other.received, other.hops = self.transport, self.received, self.hops + 1
+        return other
+
+    @property
+    def do(self) -> bool:
+        return self.edns is not None and self.edns.do
+
+    def limit(self, ours: int = OUR_SIZE) -> int:
+        """Octets that a reply may have: over UDP the least of what the client takes and what we send."""
+        if self.transport is not Transport.UDP:
+            return LARGEST
+        return SMALLEST if self.edns is None else min(max(self.edns.size, SMALLEST), ours)
+
+
+class RRset(NamedTuple):
+    """Records of one owner and type. TTL in seconds; rdata in wire form, names in it uncompressed."""
+
+    name: str
+    type: int
+    ttl: int
+    rdata: tuple[bytes, ...]
+
+
+class ExtendedError(NamedTuple):
+    """Why an answer is what it is (RFC 8914): a code, and text for a person."""
+
+    code: int
+    text: str = ""
+
+
+Key = str | bytes  # "namespace/service", "namespace", "." (any change), a packed address, a file
+
+
+class Response(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a plugin answers. Never changed in place: `replace`."""
+
+    rcode: int = NOERROR
+    authoritative: bool = True
+    flags: int = 0  # RA, AD, CD, TC as an upstream said
+    answer: tuple[RRset, ...] = ()
+    authority: tuple[RRset, ...] = ()
+    additional: tuple[RRset, ...] = ()
+    stable_for: float = 0.0  # seconds for which the same query has the same octets
+    depends: tuple[Key, ...] = ()  # what was looked at, what was not there included
+    rotate: bool = False  # the last address RRset of the answer starts elsewhere each time
+    made_by: str = ""  # the plugin that answered
+    upstream: str = ""  # the upstream that was asked, for log
+    cached: str = ""  # hit, stale or miss, where a cache had a say, for log
+    error: ExtendedError | None = None  # why
+    replayed: Callable[[int], None] | None = None  # told how often the memo gave this answer in its plugin's place
+
+
+replace = msgspec.structs.replace
+NO_ANSWER = Response(rcode=-1)  # silence: compared by identity
+
+_HEADER = struct.Struct("!6H")
+_QUESTION_END = struct.Struct("!HH")
+_RR = struct.Struct("!HHIH")
+_RR_HEAD = struct.Struct("!HHI").pack
+_COUNTS = struct.Struct("!5H").pack
+_SIZES = [n.to_bytes(2, "big") for n in range(512)]
+_Raw = bytes | memoryview
+
+
+# ---------------------------------------------------------------- wire -> Query
+
+
+def decode(wire: bytes) -> Query | None:
+    """A message as a Query; None for what deserves silence; FormatError with the code for what deserves only that.
+
+    The order of the checks is that of the ISC EDNS compliance tests (RFC 8906).
+    """
+    if len(wire) < 12:
+        return None
+    _, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
+    if flags & QR:
+        return None
+    if flags & OPCODE:
+        raise FormatError(NOTIMP)
+    if questions != 1:
+        raise FormatError(FORMERR)
+    query = Query.__new__(Query)
+    try:
+        at = 12
+        while size := wire[at]:
+            if size > names.MAX_LABEL:  # a pointer has nothing to point at here
+                raise FormatError(FORMERR)
+            at += size + 1
+        at += 1
+        if at - 12 > names.MAX_NAME:
+            raise FormatError(FORMERR)
+        query.type, query.cls = _QUESTION_END.unpack_from(wire, at)
+        spelled = wire[12:at]
+        lower = spelled.lower()
+        query.question = wire[12 : at + 4]
+        at += 4
+        edns = None
+        odd = answers or authorities or flags & 0xFECF
+        for section in range(answers + authorities + additionals):
+            is_root = not wire[at]
+            at = _skip_name(wire, at)
+            type, cls, ttl, length = _RR.unpack_from(wire, at)
+            at += 10 + length
+            if at > len(wire):
+                raise FormatError(FORMERR)
+            if type == OPT and section >= answers + authorities:
+                if edns is not None or not is_root:
+                    raise FormatError(FORMERR)
+                edns = Edns(cls, bool(ttl & DO), wire[at - length : at])
+                version, odd = ttl >> 16 & 0xFF, odd or length or ttl & ~DO
+            else:
+                odd = True
+    except (IndexError, struct.error):
+        raise FormatError(FORMERR) from None
+    query.flags, query.edns, query.hops, query.wire = flags, edns, 0, wire
+    query.name = names.text(lower)
+    if edns is not None and version:
+        raise FormatError(BADVERS, query.question, True)
+    if query.cls != IN and query.cls != CH:
+        raise FormatError(REFUSED, query.question, edns is not None)
+    if query.type == OPT:
+        raise FormatError(FORMERR)
+    query.memoizable = not odd and lower == spelled and at == len(wire) and at <= MEMO_LARGEST
+    return query
+
+
+def _skip_name(wire: bytes, at: int) -> int:
+    """Past a name that may end in a pointer; where the pointer leads does not matter here."""
+    while size := wire[at]:
+        if size >= 0xC0:
+            wire[at + 1]  # cut short: IndexError
+            return at + 2
+        if size > names.MAX_LABEL:
+            raise FormatError(FORMERR)
+        at += size + 1
+    return at + 1
+
+
+# ---------------------------------------------------------------- Response -> wire
+
+
+def opt(edns: Edns | None, ours: int = OUR_SIZE, rcode: int = NOERROR, error: ExtendedError | None = None) -> bytes:
+    """Our OPT record for a reply: none where the query had none; DO is echoed, options are not (RFC 6891 6.1.1)."""
+    if edns is None:
+        return b""
+    if rcode < 16 and error is None and ours == OUR_SIZE:
+        return _OPT_DO if edns.do else _OPT
+    option = b""
+    if error is not None:
+        note = error.text.encode()[:200]
+        option = struct.pack("!HHH", EDE, 2 + len(note), error.code) + note
+    flags = DO if edns.do else 0
+    return b"\0" + struct.pack("!HHBBHH", OPT, ours, rcode >> 4, 0, flags, len(option)) + option
+
+
+_OPT = b"\0" + struct.pack("!HHIH", OPT, OUR_SIZE, 0, 0)
+_OPT_DO = b"\0" + struct.pack("!HHIH", OPT, OUR_SIZE, DO, 0)
+
+
+def refusal(wire: bytes, error: FormatError) -> bytes:
+    """The reply, without its id, to a message that decode did not take; the question is kept where it was understood."""
+    flags = QR | int.from_bytes(wire[2:4], "big") & (OPCODE | RD) | error.rcode & 15
+    record = opt(Edns(0, False), rcode=error.rcode) if error.edns else b""
+    return _COUNTS(flags, 1 if error.question else 0, 0, 0, 1 if record else 0) + error.question + record
+
+
+class Ring:
+    """A reply whose address records may start at any of them: octets only, a turn is a slice.
+
+    `shown` octets of the ring are shown at a time: all of them, or in a truncated reply as many as fit.
+    """
+
+    __slots__ = ("_at", "_head", "_records", "_shown", "_tail", "_unit")
+
+    def __init__(self, head: bytes, records: bytes, unit: int, shown: int, tail: bytes) -> None:
+        self._head, self._tail, self._unit, self._shown = head, tail, unit, shown
+        self._records = records + records[: shown - unit]
+        self._at = random.randrange(len(records) // unit) * unit
+
+    def turn(self) -> bytes:
+        """The next reply, without its id; the first of the last comes last."""
+        at = self._at
+        following = at + self._unit
+        self._at = following if following + self._shown <= len(self._records) else 0
+        return self._head + self._records[at : at + self._shown] + self._tail
+
+    def __len__(self) -> int:
+        """Octets that it holds."""
+        return len(self._head) + len(self._records) + len(self._tail)
+
+
+def encode(query: Query, response: Response, ours: int = OUR_SIZE) -> bytes | Ring:
+    """A reply without its id; a Ring where the response rotates.
+
+    Over UDP at most `query.limit(ours)` octets: what does not fit is left out, by whole records in the answer and then
+    with TC (RFC 2181 9), by whole RRsets in the additional section and then silently. The OPT record is always kept.
+    """
+    tail = opt(query.edns, ours, response.rcode, response.error)
+    room = query.limit(ours) - len(tail)
+    if response.error is not None and room < 12 + len(query.question):  # a long name and a long reason
+        tail = opt(query.edns, ours, response.rcode)
+        room = query.limit(ours) - len(tail)
+    owners = _Owners(query.name)
+    at = 12 + len(query.question)
+    answer, answers, at, whole = owners.section(response.answer, at, room)
+    ring = owners.ring if response.rotate else None
+    authority: list[bytes] = []
+    additional: list[bytes] = []
+    authorities = additionals = 0
+    if whole and response.authority:
+        authority, authorities, at, whole = owners.section(response.authority, at, room)
+    if whole and response.additional:
+        for rrset in response.additional:
+            records, count, after, fits = owners.section((rrset,), at, room)
+            if not fits:
+                break
+            additional += records
+            additionals += count
+            at = after
+    flags = QR | query.flags & (RD | CD) | response.flags | response.rcode & 15
+    if response.authoritative:
+        flags |= AA
+    if not whole:
+        flags |= TC
+    head = _COUNTS(flags, 1, answers, authorities, additionals + (1 if tail else 0)) + query.question
+    if ring is not None:
+        before, octets, unit, shown = ring
+        rest = b"".join(authority) + b"".join(additional) + tail
+        return Ring(head + b"".join(answer[:before]), octets, unit, shown, rest)
+    return b"".join([head, *answer, *authority, *additional, tail])
+
+
+class _Owners:
+    """The owner names of one message, compressed, and the records written below them.
+
+    The question's own suffixes need no table: an absolute name without escapes has one character less as text than octets
+    on the wire, so where a suffix of it stands is a subtraction.
+    """
+
+    __slots__ = ("_alias", "_question", "_seen", "ring")
+
+    def __init__(self, question: str) -> None:
+        self._question = question
+        self._seen: dict[str, int] = {}
+        self._alias: tuple[bytes, int] | None = None  # the target of the last CNAME, and where it stands
+        self.ring: tuple[int, bytes, int, int] | None = None  # parts before it, all records, octets of one, octets shown
+
+    def owner(self, name: str, at: int) -> bytes:
+        """An owner name to stand at `at`: a pointer, or labels and then a pointer or the root."""
+        if name == self._question:
+            return b"\xc0\x0c"
+        if "\\" in name or "\\" in self._question:
+            return names.wire(name)
+        question = self._question
+        out = b""
+        rest = name
+        while rest and rest != ".":
+            if question.endswith(rest) and (len(question) == len(rest) or question[-len(rest) - 1] == "."):
+                return out + (0xC000 | 12 + len(question) - len(rest)).to_bytes(2, "big")
+            if rest in self._seen:
+                return out + (0xC000 | self._seen[rest]).to_bytes(2, "big")
+            if rest is name and self._alias is not None and names.wire(name) == self._alias[0].lower():
+                return (0xC000 | self._alias[1]).to_bytes(2, "big")
+            if at + len(out) < 0x4000:
+                self._seen[rest] = at + len(out)
+            label, _, rest = rest.partition(".")
+            out += bytes((len(label),)) + label.encode()
+        return out + b"\0"
+
+    def section(self, rrsets: tuple[RRset, ...], at: int, room: int) -> tuple[list[bytes], int, int, bool]:
+        """Records of a section from `at` on: (parts, how many records, where they end, did all fit)."""
+        parts: list[bytes] = []
+        count = 0
+        for rrset in rrsets:
+            owner = self.owner(rrset.name, at)
+            pointer = owner if len(owner) == 2 or at >= 0x4000 else (0xC000 | at).to_bytes(2, "big")
+            fixed = _RR_HEAD(rrset.type, IN, rrset.ttl)
+            rdata = rrset.rdata
+            self.ring = None
+            if (rrset.type == A or rrset.type == AAAA) and len(owner) == 2:
+                unit = 12 + len(rdata[0])
+                shown = min(len(rdata), max(room - at, 0) // unit)
+                head = pointer + fixed + _SIZES[len(rdata[0])]
+                records = head + head.join(rdata)
+                if shown and len(rdata) > 1:
+                    self.ring = (len(parts), records, unit, shown * unit)
+                parts.append(records if shown == len(rdata) else records[: shown * unit])
+                at += shown * unit
+                count += shown
+                if shown < len(rdata):
+                    return parts, count, at, False
+                continue
+            for octets in rdata:
+                size = _SIZES[len(octets)] if len(octets) < 512 else len(octets).to_bytes(2, "big")
+                record = owner + fixed + size + octets
+                if at + len(record) > room:
+                    return parts, count, at, False
+                parts.append(record)
+                if rrset.type == CNAME and at + len(record) - len(octets) < 0x4000:
+                    self._alias = (octets, at + len(record) - len(octets))
+                at += len(record)
+                count += 1
+                owner = pointer
+        return parts, count, at, True

@@ -1,0 +1,193 @@
+"""Domain names: text and wire, parents, reverse names.
+
+In kdns a name is text: absolute, lower case (RFC 4343), escaped as in zone files (RFC 1035 5.1): what is not a letter,
+a digit, "-", "_" or "*" stands as `\\.` or `\\032`. So two names are equal where their texts are, and a name is below a
+zone where its text ends so. No I/O.
+"""
+
+import ipaddress
+from collections.abc import Container
+from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+MAX_NAME = 255  # octets on the wire (RFC 1035 2.3.4)
+MAX_LABEL = 63
+
+_PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-_*./+"  # needs no escape, as dnspython and BIND print it
+_SPECIAL = '"().;\\@$'
+
+
+def text(wire: bytes) -> str:
+    """A name on the wire (lower case, uncompressed, with its final zero octet) as text."""
+    at = 0
+    labels = []
+    while size := wire[at]:
+        labels.append(wire[at + 1 : at + 1 + size])
+        at += size + 1
+    joined = b".".join(labels)
+    if not joined.translate(None, _PLAIN) and joined.count(b".") == len(labels) - 1:
+        return joined.decode() + "."
+    return "".join("".join(map(_escaped, label)) + "." for label in labels) or "."
+
+
+def _escaped(octet: int) -> str:
+    if 0x20 < octet < 0x7F:
+        return "\\" + chr(octet) if chr(octet) in _SPECIAL else chr(octet)
+    return f"\\{octet:03d}"
+
+
+def wire(name: str) -> bytes:
+    """A name as text on the wire, uncompressed; ValueError where it is no name (RFC 1035 2.3.4).
+
+    The spelling is kept; a missing final dot is added.
+    """
+    if name == ".":
+        return b"\0"
+    if not name.endswith(".") or name.endswith("\\."):
+        name += "."
+    try:
+        if "\\" in name:
+            parts = [_octets(label) for label in labels(name)]
+        else:
+            parts = name[:-1].encode("ascii").split(b".")
+        out = b"".join([bytes((len(part),)) + part for part in parts]) + b"\0"
+    except (UnicodeEncodeError, IndexError):
+        raise ValueError(f"'{name}' is not a domain name: what is not ASCII is written \\DDD") from None
+    if not all(parts):
+        raise ValueError(f"'{name}' is not a domain name: a label is empty")
+    if max(map(len, parts)) > MAX_LABEL or len(out) > MAX_NAME:
+        raise ValueError(f"'{name}' is not a domain name: a label is over 63 octets, or the name over 255")
+    return out
+
+
+def _octets(label: str) -> bytes:
+    out = bytearray()
+    at = 0
+    while at < len(label):
+        if label[at] != "\\":
+            out += label[at].encode("ascii")
+            at += 1
+        elif label[at + 1].isdigit():
+            value = label[at + 1 : at + 4]
+            if len(value) != 3 or not value.isdigit() or int(value) > 255:
+                raise ValueError(f"'{label}' has a bad escape: \\DDD is three digits up to 255")
+            out.append(int(value))
+            at += 4
+        else:
+            out += label[at + 1].encode("ascii")
+            at += 2
+    return bytes(out)
+
+
+def labels(name: str) -> list[str]:
+    """The labels of a name, leftmost first, still escaped; none for the root."""
+    if name == ".":
+        return []
+    if "\\" not in name:
+        return name.removesuffix(".").split(".")
+    out = [""]
+    at = 0
+    while at < len(name):
+        step = 1 if name[at] != "\\" else 4 if name[at + 1 : at + 2].isdigit() else 2
+        if name[at] == ".":
+            out.append("")
+        else:
+            out[-1] += name[at : at + step]
+        at += step
+    return out if out[-1] else out[:-1]
+
+
+def absolute(name: str) -> str:
+    """A name as a person writes it, in the one form used here: absolute, lower case, escaped.
+
+    ValueError where it is none.
+    """
+    return text(wire(name).lower()) if name else "."
+
+
+def is_below(name: str, zone: str) -> bool:
+    """True where the name is the zone's origin or stands below it."""
+    return name.endswith(zone) and (
+        zone == "." or len(name) == len(zone) or (name[-len(zone) - 1] == "." and not _is_escaped(name, len(zone)))
+    )
+
+
+def _is_escaped(name: str, tail: int) -> bool:
+    """Is the dot before the last `tail` characters a part of a label?"""
+    head = name[: -tail - 1]
+    return (len(head) - len(head.rstrip("\\"))) % 2 == 1
+
+
+def parent(name: str) -> str:
+    """The name without its first label; the root is its own parent."""
+    if "\\" in name:
+        return ".".join(labels(name)[1:]) + "."
+    return name.partition(".")[2] or "."
+
+
+def closest(name: str, zones: Container[str]) -> str | None:
+    """The longest of the zones that the name is in, or None."""
+    while True:
+        if name in zones:
+            return name
+        if name == ".":
+            return None
+        name = parent(name)
+
+
+def packed(address: str) -> bytes:
+    """An address in text as 4 or 16 octets; ValueError where it is none."""
+    try:
+        return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except (OSError, UnicodeEncodeError):
+        raise ValueError(f"'{address}' is not an IP address") from None
+
+
+def unpacked(address: bytes) -> str:
+    """An address of 4 or 16 octets as text (RFC 5952)."""
+    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)
+
+
+def reverse_name(address: bytes) -> str:
+    """The name that carries an address's PTR record (RFC 1035 3.5, RFC 3596 2.5)."""
+    if len(address) == 4:
+        return ".".join(map(str, reversed(address))) + ".in-addr.arpa."
+    return ".".join(reversed(address.hex())) + ".ip6.arpa."
+
+
+IN_ADDR, IP6 = "in-addr.arpa.", "ip6.arpa."
+
+
+def reverse_prefix(name: str) -> tuple[bytes, int] | None:
+    """What a name in in-addr.arpa or ip6.arpa stands for: (octets padded with zeros, bits), or None.
+
+    Bits are 32 or 128 for a whole address, fewer for what stands above addresses.
+    """
+    if name.endswith(IN_ADDR):
+        parts = labels(name[: -len(IN_ADDR)] or ".")
+        if len(parts) > 4 or not all(p.isdecimal() and p.isascii() and str(int(p)) == p and int(p) < 256 for p in parts):
+            return None
+        return bytes(map(int, reversed(parts))).ljust(4, b"\0"), 8 * len(parts)
+    if name.endswith(IP6):
+        parts = labels(name[: -len(IP6)] or ".")
+        if len(parts) > 32 or not all(len(p) == 1 and p in "0123456789abcdef" for p in parts):
+            return None
+        return bytes.fromhex("".join(reversed(parts)).ljust(32, "0")), 4 * len(parts)
+    return None
+
+
+@lru_cache(4096)
+def dashed(address: bytes) -> str:
+    """An address as a label: 10-244-1-7, fd00--1 (Kubernetes DNS specification 2.4.1)."""
+    if len(address) == 4:
+        return "{}-{}-{}-{}".format(*address)
+    return ipaddress.IPv6Address(address).compressed.replace(":", "-")
+
+
+def undashed(label: str) -> bytes | None:
+    """The address that a label stands for, in any spelling of it, or None."""
+    four = label.count("-") == 3 and "--" not in label
+    try:
+        return inet_pton(AF_INET, label.replace("-", ".")) if four else inet_pton(AF_INET6, label.replace("-", ":"))
+    except (OSError, ValueError):  # also of a NUL or a character that is not ASCII
+        return None

@@ -1,0 +1,56 @@
+"""What a plugin is, and how a chain is made of them.
+
+A plugin is one file, `plugins/<name>.py`, with `setup(directive, site) -> Plugin | None`. Its docstring is its manual. It is
+called once for each time its directive stands in a server block, in the fixed order of `plugins.ORDER`; where it returns
+None it has arranged what it does with the site and takes no part in queries.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol, runtime_checkable
+
+from kdns.message import ExtendedError, Query, REFUSED, Response
+
+Handler = Callable[[Query], Awaitable[Response]]
+
+
+@runtime_checkable
+class Plugin(Protocol):
+    """One link of a chain.
+
+    Optional: `async run()` lives as long as the site serves and is cancelled after; `ready() -> str | None` says why the
+    plugin cannot answer yet, or None; `async lame()` is awaited between SIGTERM and the end of service.
+    """
+
+    async def answer(self, query: Query, next: Handler) -> Response:
+        """Answer, or `return await next(query)`.
+
+        What is raised becomes SERVFAIL and is logged and counted once, in `site`.
+        """
+        ...
+
+
+UNANSWERED = Response(
+    rcode=REFUSED, authoritative=False, error=ExtendedError(20, "no plugin here answers for this name")
+)
+
+
+async def end(query: Query) -> Response:
+    """The end of every chain: nobody here answers for the name."""
+    return UNANSWERED
+
+
+def chain(plugins: Iterable[Plugin], last: Handler = end) -> Handler:
+    """The plugins as one handler, the first outermost."""
+    handler = last
+    for plugin in reversed(list(plugins)):
+        handler = _link(plugin, handler)
+    return handler
+
+
+def _link(plugin: Plugin, next: Handler) -> Handler:
+    answer = plugin.answer
+
+    def link(query: Query) -> Awaitable[Response]:
+        return answer(query, next)
+
+    return link

@@ -1,0 +1,95 @@
+"""Sockets to listen on: bound, or refused in one line that says what to do.
+
+All have SO_REUSEPORT, as CoreDNS's have, so that a successor can be started before its predecessor ends. All of a machine's
+addresses are one socket of both families; where the machine has no IPv6, one of IPv4.
+"""
+
+import errno
+import logging
+import os
+import socket
+from ipaddress import IPv6Address, ip_address
+
+from kdns.errors import ListenError
+
+log = logging.getLogger(__name__)
+
+BUFFER = 8 << 20  # octets that wait in the kernel while we are busy: some 10,000 queries
+BACKLOG = 1024  # TCP connections that wait to be accepted
+
+
+def listen(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    """A bound socket that does not block; "" is all addresses, both families. ListenError says why not."""
+    if address == "":
+        try:
+            return _bound(socket.AF_INET6, "::", port, kind, both=True)
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                raise _refused(address, port, kind, error) from None
+        address = "0.0.0.0"
+    host = address.partition("%")[0]
+    try:
+        family = socket.AF_INET6 if isinstance(ip_address(host), IPv6Address) else socket.AF_INET
+    except ValueError:
+        raise ListenError(f"cannot listen on {address}: not an IP address") from None
+    try:
+        return _bound(family, address, port, kind)
+    except OSError as error:
+        raise _refused(address, port, kind, error) from None
+
+
+def _bound(family: int, address: str, port: int, kind: socket.SocketKind, both: bool = False) -> socket.socket:
+    sock = socket.socket(family, kind)
+    try:
+        sock.setblocking(False)
+        if hasattr(socket, "SO_REUSEPORT"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            _widen(sock)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
+        sock.bind(socket.getaddrinfo(address, port, family, kind, flags=socket.AI_NUMERICHOST)[0][4])
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _widen(sock: socket.socket) -> None:
+    """Ask for large buffers: beyond the system's limit where we may, or else up to it."""
+    for forced, option in ((33, socket.SO_RCVBUF), (32, socket.SO_SNDBUF)):  # SO_RCVBUFFORCE, SO_SNDBUFFORCE
+        try:
+            if sock.getsockopt(socket.SOL_SOCKET, option) < BUFFER:
+                sock.setsockopt(socket.SOL_SOCKET, forced if os.uname().sysname == "Linux" else option, BUFFER)
+        except OSError:
+            sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+
+
+def receive_buffer(sock: socket.socket) -> int:
+    """Octets that the kernel keeps for a socket; Linux says twice what it was asked for."""
+    size = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    return size // 2 if os.uname().sysname == "Linux" else size
+
+
+def shown(address: str, port: int) -> str:
+    """An address and port for people: `127.0.0.1:53`, `[::1]:53`, `:53` for all."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _refused(address: str, port: int, kind: socket.SocketKind, error: OSError) -> ListenError:
+    protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+    where = f"cannot listen on {shown(address, port)} ({protocol})"
+    if error.errno == errno.EADDRINUSE:
+        return ListenError(f"{where}: another program has it; end that one, or choose another port (-dns.port)")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ListenError(
+            f"{where}: not permitted; ports below 1024 need root or the capability NET_BIND_SERVICE, "
+            "or choose another port (-dns.port)"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ListenError(f"{where}: this machine has no such address; name one of its own in bind")
+    return ListenError(f"{where}: {error.strerror or error}")
