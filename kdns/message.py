@@ -175,6 +175,7 @@ class Response(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     stable_for: float = 0.0  # seconds for which the same query has the same octets
     depends: tuple[Key, ...] = ()  # what was looked at, what was not there included
     rotate: bool = False  # the last address RRset of the answer starts elsewhere each time
+    foreign: bool = False  # from elsewhere: a cache may keep it for its TTL
     made_by: str = ""  # the plugin that answered
     upstream: str = ""  # the upstream that was asked, for log
     cached: str = ""  # hit, stale or miss, where a cache had a say, for log

@@ -261,6 +261,7 @@ class Instance:
         self.lag = 0.0  # seconds by which the event loop's last tick was late
         self.panics = self.carry("panics", lambda: Counter("coredns_panics_total", "Errors of kdns's own that met a query."))
         self.collectors: list[Callable[[], Iterable[Metric | Histogram]]] = [lambda: [self.panics]]
+        self.forgetters: list[Callable[[Iterable[Key]], None]] = []  # those besides the memos who keep answers
         self.on_close: list[Callable[[], None]] = []  # what ends with this generation
 
     def carry(self, key: Any, make: Callable[[], T]) -> T:
@@ -281,6 +282,8 @@ class Instance:
     def forget(self, keys: Iterable[Key]) -> None:
         """Something changed: what was made from it is forgotten everywhere."""
         keys = tuple(keys)
+        for forget in self.forgetters:
+            forget(keys)
         for listener in self.listeners.values():
             listener.memo.forget(keys)
 

@@ -85,13 +85,15 @@ class Answers:
 
     def _exposed(self, namespace: str) -> bool:
         """Are the objects of a namespace to be seen?"""
-        o = self.options
-        if o.namespaces and namespace not in o.namespaces:
-            return False
-        if o.namespace_labels is None:
-            return True
+        wanted = self.options.namespace_labels
+        if wanted is None:
+            return self._listed(namespace)
         known = self.store.namespaces.get(namespace)
-        return known is not None and o.namespace_labels(dict(known.labels))
+        return known is not None and wanted(dict(known.labels))
+
+    def _listed(self, namespace: str) -> bool:
+        """As CoreDNS has it, labels of namespaces count for names, not for the names that addresses point to."""
+        return not self.options.namespaces or namespace in self.options.namespaces
 
     def _slices(self, service: Service) -> tuple[Slice, ...]:
         return () if self.options.noendpoints else self.store.slices_of(service.key)
@@ -106,22 +108,22 @@ class Answers:
         if not below:
             return self._response(records.EMPTY, origin, ())
         namespace = below[-1]
-        exposed = self._exposed(namespace)
         if len(below) == 1:
-            return self._response(Found(exposed and namespace in self.store.namespaces), origin, (namespace,))
+            return self._response(Found(namespace in self.store.namespaces), origin, (namespace,))
         key = f"{namespace}/{below[-2]}"
         service = self.store.services.get(key)
         depends: tuple[Key, ...] = (service.key if service else key,)
         if self.options.namespace_labels:
             depends = (*depends, namespace)
-        if service is None or not exposed:
+        if service is None or not self._exposed(namespace):
             return self._response(records.NOTHING, origin, depends)
         slices = self._slices(service)
         target = records.alias(service, slices)
         if target is not None:
             answer = (records.cname(name, target, self._naming[origin]),) if len(below) == 2 else ()
             return self._response(Found(bool(answer), answer), origin, depends)
-        if not self._visible(service, slices):
+        zonal = self.options.zonal and below[-3:-2] == ["_zone"]  # computed names: there is no need of an endpoint
+        if not zonal and not self._visible(service, slices):
             total = sum(s.total for s in slices)
             ready = sum(len(s.addresses) // s.width for s in slices if s.width)
             why = ExtendedError(OTHER, f"{ready} of {total} endpoints of {key} are ready")
@@ -163,8 +165,6 @@ class Answers:
             return self._response(Found(exists), origin, None)
         called = self._names_of(address)
         depends: tuple[Key, ...] = (address,)
-        if self.options.namespace_labels:
-            depends = (address, *(key.partition("/")[0] for key in self.store.services_at(address)))
         if not called:
             return self._response(records.NOTHING, origin, depends)
         rdata = tuple(map(names.wire, called)) if type in (PTR, ANY) else ()
@@ -176,7 +176,7 @@ class Answers:
         out: list[str] = []
         for key in self.store.services_at(address):
             service = self.store.services.get(key)
-            if service is None or service.alias or not self._exposed(key.partition("/")[0]):
+            if service is None or service.alias or not self._listed(key.partition("/")[0]):
                 continue
             called = records.pointer(service, self._slices(service), address, self._primary)
             if address in service.ips:

@@ -222,7 +222,8 @@ class _Reader:
             **self.selection,
         )
         if self.manifests:
-            return self.site.instance.carry(("manifests", self.manifests, self.ranges, selection), self._manifests(selection))
+            key = ("manifests", self.manifests, self.ranges, selection)
+            return self.site.instance.carry(key, self._manifests(selection))
         return self._api_server(selection)
 
     def _manifests(self, selection: Selection) -> Callable[[], Source]:
