@@ -246,6 +246,7 @@ def decode(wire: bytes) -> Query | None:
     except (IndexError, struct.error):
         raise FormatError(FORMERR) from None
     query.flags, query.edns, query.hops, query.wire = flags, edns, 0, wire
+    query.transport = Transport.UDP
     query.name = names.text(lower)
     if edns is not None and version:
         raise FormatError(BADVERS, query.question, True)

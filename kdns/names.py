@@ -43,8 +43,10 @@ def wire(name: str) -> bytes:
     """
     if name == ".":
         return b"\0"
-    if not name.endswith(".") or name.endswith("\\."):
+    if not name.endswith(".") or _is_escaped(name, 0):
         name += "."
+        if _is_escaped(name, 0):
+            raise ValueError(f"'{name[:-1]}' is not a domain name: it ends in a backslash")
     try:
         if "\\" in name:
             parts = [_octets(label) for label in labels(name)]

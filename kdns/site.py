@@ -158,7 +158,6 @@ class Listener:
         self.hit_seconds = 0.0  # what hits took that are not yet counted, and how many they are
         self.hits = 0
         self.misses = 0  # datagrams that the memo had no reply to
-        self.replayed = 0  # and what it had, as far as it is counted
         self.refused: dict[int, int] = {}  # by code: what never became a query
 
     def find(self, name: str) -> tuple[str, Site | None]:
@@ -225,7 +224,6 @@ class Listener:
     def _fold(self, entry: Entry, hits: int) -> None:
         """Hits of the memo, counted as if the plugins had answered; each took its share of the batches."""
         site, fact, replayed = entry.label
-        self.replayed += hits
         if fact is not None:
             seconds = self.hit_seconds / self.hits if self.hits else 0.0
             for count in site.counters:
@@ -244,6 +242,10 @@ def _tell(site: Site, query: Query, response: Response, fact: Fact | None, reply
         witness(query, response, reply, seconds)
 
 
+async def _cannot_reload() -> bool:
+    return False
+
+
 class Instance:
     """One generation of the configuration: its sites, its listeners, and what outlives it.
 
@@ -256,7 +258,9 @@ class Instance:
         self._before = carried or {}
         self.carried: dict[Any, Any] = {}
         self.http: dict[str, dict[str, Callable[[], Awaitable[tuple[int, str, bytes]]]]] = {}
-        self.reload: Callable[[], None] = lambda: None
+        self.corefile = ""  # its path; empty where it cannot be read again
+        self.files: dict[str, str] = {}  # what it was made from, text by path: the Corefile and what it imports
+        self.reload: Callable[[], Awaitable[bool]] = _cannot_reload  # soon; whether it could be done
         self.stopping = False
         self.lag = 0.0  # seconds by which the event loop's last tick was late
         self.panics = self.carry("panics", lambda: Counter("coredns_panics_total", "Errors of kdns's own that met a query."))

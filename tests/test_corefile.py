@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kdns.corefile import Directive, Key, ServerBlock, host_port, origins, parse, seconds
+from kdns.corefile import Directive, host_port, Key, origins, parse, seconds, ServerBlock
 from kdns.errors import CorefileError
 
 KUBEADM = """
