@@ -31,7 +31,7 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coro: Coroutine[Any, Any, bytes | None]) -> "bytes | None | asyncio.Task[bytes | None]":
+    def start(self, coro: Coroutine[Any, Any, bytes | None]) -> "bytes | asyncio.Task[bytes | None] | None":
         """The reply where the coroutine does not wait (None is silence), or else the Task that will have it.
 
         To be called from a callback of the loop, not from a Task. Never raises.

@@ -8,14 +8,14 @@ import errno
 import logging
 import os
 import socket
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address, IPv6Address
 
 from kdns.errors import ListenError
 
 log = logging.getLogger(__name__)
 
 BUFFER = 8 << 20  # octets that wait in the kernel while we are busy: some 10,000 queries
-BACKLOG = 1024  # TCP connections that wait to be accepted
+BACKLOG = 512  # TCP connections that wait to be accepted
 
 
 def listen(address: str, port: int, kind: socket.SocketKind) -> socket.socket:

@@ -1,0 +1,206 @@
+"""The command line: CoreDNS's flags, and a short way to serve manifests.
+
+Whatever keeps kdns from serving is one line on stderr, and exit status 1; a wrong flag is one line and 2.
+"""
+
+import argparse
+import asyncio
+import inspect
+import logging
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from kdns import __version__, plugins
+from kdns.errors import KdnsError
+from kdns.server.configure import configure, read_corefile, summary
+from kdns.server.run import banner, serve, Server
+
+DEFAULT = ".:{port} {{\n    whoami\n    log\n}}\n"  # CoreDNS's own, where there is no Corefile
+
+LABORATORY = """.:{port} {{
+    bind {addresses}
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        manifests {paths}
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 5
+    }}
+    loadbalance
+}}
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"kdns: {message}; kdns -h shows the flags\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        if words[:1] == ["help"]:
+            return _help(words[1:])
+        if words[:1] == ["check"]:
+            return _check(words[1:])
+        return _serve(words)
+    except KdnsError as error:
+        print(f"kdns: {error}", file=sys.stderr)
+        return 1
+
+
+def _flags() -> _Parser:
+    parser = _Parser(
+        prog="kdns",
+        allow_abbrev=False,
+        description="The DNS server of a Kubernetes cluster.",
+        epilog="kdns check [-conf FILE] tries a Corefile without serving; kdns help PLUGIN shows a plugin's manual.",
+    )
+    parser.add_argument("-conf", "--conf", metavar="FILE", help="the Corefile; - for stdin (default: ./Corefile)")
+    parser.add_argument(
+        "-dns.port", "--dns.port", "-p", "--port", dest="port", type=_port, metavar="PORT",
+        help="the port of zones that name none (default: 53; with --manifests 1053)",
+    )  # fmt: skip
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port")
+    return int(text)
+
+
+def _serve(words: list[str]) -> int:
+    parser = _flags()
+    parser.add_argument("--manifests", nargs="+", metavar="PATH", help="serve the cluster that these files describe")
+    parser.add_argument("-pidfile", "--pidfile", metavar="FILE", help="where to write the process id")
+    parser.add_argument("-plugins", "--plugins", action="store_true", help="list the plugins, in their order")
+    parser.add_argument("-quiet", "--quiet", action="store_true", help="say nothing at start")
+    parser.add_argument("-version", "--version", action="store_true", help="show the version")
+    flags = parser.parse_args(words)
+    if flags.version:
+        print(f"kdns-{__version__}\n{sys.platform}/{platform.machine()}, Python {platform.python_version()}")
+        return 0
+    if flags.plugins:
+        print("\n".join(f"dns.{name}" for name in plugins.ORDER if _served(name)))
+        return 0
+    hints = []
+    if flags.manifests:
+        if flags.conf:
+            parser.error("-conf and --manifests exclude each other")
+        port = 1053 if flags.port is None else flags.port
+        text, path = _laboratory(flags.manifests, port), ""
+        hints = [f"Try: dig @127.0.0.1 -p {port} dns-version.cluster.local TXT"]
+    else:
+        port = 53 if flags.port is None else flags.port
+        text, path = _corefile(flags.conf, port)
+
+    def started(server: Server) -> None:
+        if not flags.quiet:
+            print("\n".join([banner(server.instance), *hints]), flush=True)
+
+    log_to_stdout()
+    with _pidfile(flags.pidfile):
+        asyncio.run(serve(text, path, port, started))
+    return 0
+
+
+def _corefile(conf: str | None, port: int) -> tuple[str, str]:
+    """The text of the Corefile, and its path where it can be read again."""
+    if conf is None and not Path("Corefile").is_file():
+        return DEFAULT.format(port=port), ""
+    path = conf or "Corefile"
+    return read_corefile(path), "" if path in ("-", "stdin") else path
+
+
+def _laboratory(paths: list[str], port: int) -> str:
+    """A Corefile for manifests, on the machine's own addresses alone."""
+    quoted = " ".join('"' + (path if path == "-" else os.path.abspath(path)).replace('"', '\\"') + '"' for path in paths)
+    return LABORATORY.format(port=port, addresses=" ".join(_own_addresses()), paths=quoted)
+
+
+def _own_addresses() -> list[str]:
+    import socket
+
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return ["127.0.0.1"]
+    return ["127.0.0.1", "::1"]
+
+
+class _pidfile:
+    """A file with the process id, for as long as the process lives."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        if self._path:
+            try:
+                Path(self._path).write_text(f"{os.getpid()}\n")
+            except OSError as error:
+                raise KdnsError(f"cannot write {self._path}: {error.strerror}") from None
+
+    def __exit__(self, *_: object) -> None:
+        if self._path:
+            Path(self._path).unlink(missing_ok=True)
+
+
+def _check(words: list[str]) -> int:
+    parser = _flags()
+    parser.prog = "kdns check"
+    flags = parser.parse_args(words)
+    port = 53 if flags.port is None else flags.port
+    text, path = _corefile(flags.conf, port)
+
+    async def check() -> list[str]:
+        instance = configure(text, path or "Corefile", port)
+        lines = summary(instance)
+        await instance.close()
+        return lines
+
+    log_to_stdout()
+    print("\n".join(asyncio.run(check())))
+    return 0
+
+
+def _help(words: list[str]) -> int:
+    if len(words) != 1:
+        _flags().error("help takes the name of a plugin")
+    print((inspect.getdoc(plugins.load(words[0])) or "").rstrip())
+    return 0
+
+
+def _served(name: str) -> bool:
+    try:
+        plugins.load(name)
+    except KdnsError:
+        return False
+    return True
+
+
+class _Lines(logging.Formatter):
+    """Lines as CoreDNS writes them: `[INFO] plugin/reload: …`."""
+
+    PREFIX = "kdns.plugins."
+
+    def format(self, record: logging.LogRecord) -> str:
+        origin = f"plugin/{record.name[len(self.PREFIX) :]}: " if record.name.startswith(self.PREFIX) else ""
+        return f"[{record.levelname}] {origin}{super().format(record)}"
+
+
+def log_to_stdout(level: int = logging.INFO) -> None:
+    """Send the log of this process to stdout."""
+    lines = logging.StreamHandler(sys.stdout)
+    lines.setFormatter(_Lines())
+    logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
+    logging.getLogger("kdns").setLevel(level)
+    logging.raiseExceptions = False
+
+

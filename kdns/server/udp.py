@@ -1,0 +1,297 @@
+"""UDP: datagrams in batches on the asyncio loop.
+
+A batch is read, looked up in the memo, and answered with one system call each way; what the memo does not have is started
+at once, and joins the batch if it need not wait. `Batched` does so by recvmmsg; where that is not to be had, `Udp` reads and
+sends one by one.
+
+A socket that listens on all addresses of the machine answers from the one that was asked (IP_PKTINFO, IPV6_PKTINFO).
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+from kdns.message import Address, Transport
+from kdns.server.flight import InFlight, outcome
+from kdns.site import Listener
+
+try:
+    from kdns.server import mmsg
+except ImportError:  # not Linux, or no cffi: Udp serves
+    mmsg = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 64  # datagrams that are read before others on the loop have their turn
+LONGEST = 4096  # octets of a datagram
+UNSENT = 4096  # replies that wait for room in the kernel's buffer; beyond them replies are lost, as on any network
+DRAIN = 5.0  # seconds that a socket that is given up has to answer what it took
+
+_IP_PKTINFO = 8  # of Linux
+Control = tuple[int, int, bytes]  # a control message: level, type, octets
+Route = tuple[Any, list[Control]]  # whereto a reply goes (struct sockaddr, or as Python has it), and wherefrom
+
+
+class Udp:
+    """A socket that is served one datagram at a time. `listener` may be exchanged at any time."""
+
+    def __init__(self, sock: socket.socket, listener: Listener, in_flight: InFlight) -> None:
+        self.listener = listener
+        self.lost = 0  # replies that could not be sent
+        self._sock = sock
+        self._in_flight = in_flight
+        self._loop = asyncio.get_running_loop()
+        self._waiting = 0
+        self._unsent: deque[tuple[bytes, Route]] = deque()
+        name = sock.getsockname()
+        self._local = Address(name[0], name[1])
+        port: bytes = name[1].to_bytes(2, "big")
+        self._v4_head = struct.pack("=H", socket.AF_INET) + port
+        self._v6_head = struct.pack("=H", socket.AF_INET6) + port + bytes(4)
+        self._all = ip_address(name[0].partition("%")[0]).is_unspecified and _ask_for_addresses(sock)
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def _readable(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                wire, controls, _, address = self._sock.recvmsg(LONGEST, 64 if self._all else 0)
+            except OSError:  # nothing is there, or ICMP said that an earlier reply did not arrive
+                return
+            asked = _asked(controls)
+            if not address[1]:
+                continue
+            client = Address(address[0].partition("%")[0].removeprefix("::ffff:"), address[1])
+            local = self._asked_sockaddr(asked[0]) if asked else self._local
+            began = time.monotonic()
+            reply, hit = self._answer(wire, client, local, (address, asked))
+            if hit:
+                self.listener.hits += 1
+                self.listener.hit_seconds += time.monotonic() - began
+            if reply is not None:
+                self._send(reply, (address, asked))
+
+    def _answer(
+        self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route
+    ) -> tuple[bytes | None, bool]:
+        """The reply to a datagram, or None: there is none, or not yet; and whether it was the memo's."""
+        entry = self.listener.memo.get(wire[2:])
+        if entry is not None:
+            entry.hits += 1
+            return wire[:2] + (entry.reply or entry.ring.turn()), True  # type: ignore[union-attr]
+        made = self._in_flight.start(self.listener.reply(wire, client, local, Transport.UDP))
+        if not isinstance(made, asyncio.Task):
+            return made, False
+        self._waiting += 1
+        made.add_done_callback(partial(self._answered, route))
+        return None, False
+
+    def _asked_sockaddr(self, control: Control) -> bytes:
+        """The address in a control message and our port, as struct sockaddr."""
+        level, _, octets = control
+        if level == socket.IPPROTO_IPV6:
+            return self._v6_head + octets[:16] + bytes(4)
+        return self._v4_head + octets[4:8] + bytes(8)
+
+    def _answered(self, route: Route, task: "asyncio.Task[bytes | None]") -> None:
+        self._waiting -= 1
+        reply = outcome(task)
+        if reply is not None:
+            self._send(reply, route)
+
+    def _send(self, reply: bytes, route: Route) -> None:
+        """Send one reply, in its turn where others wait for room."""
+        if self._unsent or not self._sent(reply, route):
+            if len(self._unsent) >= UNSENT:
+                self.lost += 1
+                return
+            if not self._unsent:
+                self._loop.add_writer(self._sock.fileno(), self._writable)
+            self._unsent.append((reply, route))
+
+    def _sent(self, reply: bytes, route: Route) -> bool:
+        """False where there is no room just now."""
+        address, controls = route
+        if isinstance(address, bytes):
+            address = _python_address(address)
+        try:
+            self._sock.sendmsg([reply], controls, 0, address)
+        except BlockingIOError:
+            return False
+        except OSError:  # port 0, a filter, no route: of this reply alone
+            self.lost += 1
+        return True
+
+    def _writable(self) -> None:
+        while self._unsent and self._sent(*self._unsent[0]):
+            self._unsent.popleft()
+        if not self._unsent:
+            self._loop.remove_writer(self._sock.fileno())
+
+    async def close(self, timeout: float = DRAIN) -> None:
+        """Give the socket up without losing a query.
+
+        Connected to itself, it is given nothing more by the kernel, which has another socket of the same address (or tells
+        the client); what is queued, and what waits, is still answered for at most `timeout` seconds.
+        """
+        end = self._loop.time() + timeout
+        _turn_away(self._sock)
+        quiet = 0
+        while (quiet < 2 or self._waiting or self._unsent) and self._loop.time() < end:
+            await asyncio.sleep(0.01)  # the loop reads on meanwhile
+            quiet = 0 if _queued(self._sock) else quiet + 1
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+
+
+class Batched(Udp):
+    """A socket that is served by batches (Linux)."""
+
+    def __init__(self, sock: socket.socket, listener: Listener, in_flight: InFlight) -> None:
+        super().__init__(sock, listener, in_flight)
+        self._batch = mmsg.Batch(sock, self._all)
+
+    def _readable(self) -> None:
+        batch = self._batch
+        lengths = batch.receive()
+        if not lengths:
+            return
+        began = time.monotonic()
+        listener = self.listener
+        find = listener.memo.find
+        heads = batch.heads[0 : len(lengths) * mmsg.HEAD]
+        parts: list[bytes] = []
+        add = parts.append
+        iov = batch.out_parts
+        start = batch.out_start
+        at = slot = misses = 0
+        silent: list[int] = []
+        for length in lengths:
+            entry = find(heads[at + 2 : at + length])
+            if entry is not None and (reply := entry.reply) is not None:
+                entry.hits += 1
+                if not reply:
+                    reply = entry.ring.turn()  # type: ignore[union-attr]
+                add(heads[at : at + 2])
+                add(reply)
+                size = len(reply) + 2
+            else:
+                misses += 1
+                missed = self._miss(slot >> 1, length)
+                if missed is None:
+                    silent.append(slot >> 1)
+                    missed = b""
+                add(missed)
+                size = len(missed)
+            iov[slot] = start
+            iov[slot + 1] = size
+            start += size
+            slot += 2
+            at += mmsg.HEAD
+        octets = b"".join(parts)
+        if len(octets) > mmsg.OUT:
+            self.lost += len(lengths)
+            return
+        batch.out[0 : len(octets)] = octets
+        self._send_batch(len(lengths), silent)
+        if hits := len(lengths) - misses:
+            listener.hits += hits
+            listener.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
+
+    def _miss(self, i: int, length: int) -> bytes | None:
+        """What the young generation of the memo does not have."""
+        batch = self._batch
+        client = batch.client(i)
+        if client[2:4] == b"\0\0":  # port 0: nobody can have an answer there
+            return None
+        wire = batch.datagram(i, length)
+        if not self._all:
+            return self._answer(wire, client, self._local, (client, []))[0]
+        asked = batch.asked(i)
+        return self._answer(wire, client, self._asked_sockaddr(asked), (client, [asked]))[0]
+
+    def _send_batch(self, count: int, silent: list[int]) -> None:
+        """Send the replies of slots 0 to count, around those that have none."""
+        batch = self._batch
+        at = 0
+        for end in (*silent, count):
+            stuck = batch.send(at, end)
+            for i in range(stuck, end):
+                controls = [batch.asked(i)] if self._all else []
+                self._send(batch.reply(i), (batch.client(i), controls))
+            at = end + 1
+
+
+def serve(sock: socket.socket, listener: Listener, in_flight: InFlight) -> Udp:
+    """The best way to serve a socket on this machine; `start` begins."""
+    return (Udp if mmsg is None else Batched)(sock, listener, in_flight)
+
+
+def trim() -> None:
+    """Give free memory back to the system, where that is known how."""
+    if mmsg is not None:
+        mmsg.trim()
+
+
+def _ask_for_addresses(sock: socket.socket) -> bool:
+    """Have the kernel say of each datagram which address was asked; False where it cannot."""
+    try:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        elif sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        else:
+            return False
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _asked(controls: list[Control]) -> list[Control]:
+    """The control message with which a reply leaves from the address that was asked, by whatever interface."""
+    for level, type, octets in controls:
+        if level == socket.IPPROTO_IPV6 and type == socket.IPV6_PKTINFO:
+            return [(level, type, octets[:16] + bytes(4))]
+        if level == socket.IPPROTO_IP and type == _IP_PKTINFO:
+            return [(level, type, bytes(4) + octets[4:])]
+    return []
+
+
+def _python_address(raw: bytes) -> tuple[Any, ...]:
+    """struct sockaddr as Python's sockets take an address."""
+    port = int.from_bytes(raw[2:4], "big")
+    if len(raw) == 16:
+        return socket.inet_ntop(socket.AF_INET, raw[4:8]), port
+    flow, scope = int.from_bytes(raw[4:8], "big"), struct.unpack_from("=I", raw, 24)[0]
+    return socket.inet_ntop(socket.AF_INET6, raw[8:24]), port, flow, scope
+
+
+def _turn_away(sock: socket.socket) -> None:
+    """Connect a socket to itself, where a connected one can still answer others (Linux)."""
+    if sys.platform != "linux":
+        return
+    name = sock.getsockname()
+    for host in {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "::ffff:127.0.0.1")}.get(name[0], (name[0],)):
+        try:
+            sock.connect((host, *name[1:]))
+            return
+        except OSError:
+            continue
+
+
+def _queued(sock: socket.socket) -> bool:
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return False
+    return True

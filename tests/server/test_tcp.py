@@ -1,0 +1,274 @@
+"""TCP: several queries on one connection, and an end to what comes to nothing."""
+
+import asyncio
+import random
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from kdns.message import Response, RRset
+from kdns.server import tcp
+from kdns.server.flight import InFlight
+from kdns.server.sockets import listen
+from tests.server.stage import addresses, Answer, known, listener, question, slow, who
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def serve(
+    answer: Answer, body: Callable[[tcp.Tcp, int], Awaitable[Any]], address: str = "127.0.0.1", **limits: float
+) -> Any:
+    """What body says of a socket that is served; afterwards nothing may be left."""
+
+    async def run() -> Any:
+        in_flight = InFlight()
+        sock = listen(address, 0, socket.SOCK_STREAM)
+        port = sock.getsockname()[1]
+        served = tcp.Tcp(sock, listener(answer), in_flight)
+        for name, value in limits.items():
+            setattr(served, name, value)
+        await served.start()
+        try:
+            return await body(served, port)
+        finally:
+            await served.close(1)
+            assert (0, 0) == (len(served.connections), len(in_flight))
+
+    return asyncio.run(run())
+
+
+def framed(*wires: bytes) -> bytes:
+    return b"".join(struct.pack("!H", len(wire)) + wire for wire in wires)
+
+
+async def read(reader: asyncio.StreamReader) -> bytes:
+    size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 2), "big")
+    return await asyncio.wait_for(reader.readexactly(size), 2)
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    """The server closes, or resets, the connection."""
+    try:
+        return await asyncio.wait_for(reader.read(65536), 2) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize(("bound", "asked"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("", "127.0.0.2"), ("", "::1")])
+def test_who_asks_and_what_is_asked(bound: str, asked: str) -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection(asked, port)
+        own = writer.get_extra_info("sockname")
+        writer.write(framed(question("a.test.", 16)))
+        reply = await read(reader)
+        writer.close()
+        return addresses(reply) == [f'"{own[0]} {own[1]}"', f'"{asked} {port}"']
+
+    assert serve(who, body, bound)
+
+
+def test_octet_by_octet() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for octet in framed(question("n7.test.")):
+            writer.write(bytes([octet]))
+            await asyncio.sleep(0.001)
+        reply = await read(reader)
+        writer.close()
+        return addresses(reply)
+
+    assert ["10.0.0.7"] == serve(known, body)
+
+
+def test_replies_leave_as_they_are_ready() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(*(question(f"n{i}.{wait}.test.", id=i) for i, wait in enumerate((90, 10, 50)))))
+        replies = [await read(reader) for _ in range(3)]
+        writer.close()
+        return [(reply[1], *addresses(reply)) for reply in replies]
+
+    assert [(1, "10.0.0.1"), (2, "10.0.0.2"), (0, "10.0.0.0")] == serve(slow, body)
+
+
+@pytest.mark.parametrize("answer", [known, slow], ids=["at once", "later"])
+def test_more_queries_than_may_be_in_flight(answer: Answer) -> None:
+    count = 500
+    most = 0
+
+    async def watched(query: Any) -> Any:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        try:
+            return await answer(query)
+        finally:
+            now -= 1
+
+    now = 0
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(*(question(f"n{i}.1.test.", id=i) for i in range(count))))
+        replies = [await read(reader) for _ in range(count)]
+        writer.close()
+        return sorted(int.from_bytes(reply[:2], "big") for reply in replies)
+
+    assert list(range(count)) == serve(watched, body)
+    assert most <= tcp.IN_FLIGHT
+
+
+def test_others_have_their_turn() -> None:
+    """A connection that asks much does not make another wait for all of it."""
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        greedy_reader, greedy = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        greedy.write(framed(*(question("n1.test.", id=1) for _ in range(3000))))
+        await asyncio.sleep(0)
+        writer.write(framed(question("n2.test.")))
+        reply = await read(reader)
+        answered = len(greedy_reader._buffer) // 43  # type: ignore[attr-defined]
+        writer.close()
+        greedy.close()
+        return addresses(reply), answered < 2900
+
+    assert (["10.0.0.2"], True) == serve(known, body)
+
+
+def test_half_closed_it_is_still_answered() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(question("n1.20.test."), question("n2.20.test.")))
+        writer.write_eof()
+        replies = [addresses(await read(reader)) for _ in range(2)]
+        done = await ended(reader)
+        writer.close()
+        return replies, done
+
+    assert ([["10.0.0.1"], ["10.0.0.2"]], True) == serve(slow, body)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"\0",
+        framed(question("a.test."))[:20],
+        struct.pack("!H", tcp.LONGEST + 1) + bytes(9),
+        framed(question("a.test.")),
+    ],
+    ids=["nothing", "half a length", "half a message", "too long", "one query"],
+)
+def test_what_comes_to_nothing_is_closed(sent: bytes) -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        if sent == framed(question("a.test.")):
+            await read(reader)
+        done = await ended(reader)
+        writer.close()
+        return done
+
+    assert serve(known, body, idle=0.1, read=0.1)
+
+
+def test_idle_is_not_who_waits_for_an_answer() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(question("n1.300.test.")))
+        reply = await read(reader)
+        writer.close()
+        return addresses(reply)
+
+    assert ["10.0.0.1"] == serve(slow, body, idle=0.1, read=0.1)
+
+
+def test_a_client_that_does_not_read_is_closed() -> None:
+    async def large(query: Any) -> Response:
+        return Response(answer=(RRset(query.name, 16, 0, (b"\xff" + bytes(255),) * 200),))
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+            sending = asyncio.ensure_future(loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 5000)))
+            for _ in range(100):
+                await asyncio.sleep(0.02)
+                if served.connections:
+                    break
+            for _ in range(100):
+                await asyncio.sleep(0.02)
+                if not served.connections:
+                    break
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+        return len(served.connections)
+
+    assert serve(large, body, write=0.1) == 0
+
+
+def test_too_many_connections_close_the_one_quiet_longest() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        streams: list[Streams] = []
+        for i in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(framed(question(f"n{i}.test.")))
+            await read(reader)
+            streams.append((reader, writer))
+        streams[0][1].write(framed(question("n9.test.")))  # the second is quiet longest now
+        await read(streams[0][0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        streams.append((reader, writer))
+        gone = await ended(streams[1][0])
+        for i in (0, 2, 3):
+            streams[i][1].write(framed(question("n5.test.")))
+            assert ["10.0.0.5"] == addresses(await read(streams[i][0]))
+        for _, writer in streams:
+            writer.close()
+        return gone
+
+    assert serve(known, body, most=3)
+
+
+def test_garbage_ends_nothing() -> None:
+    random.seed(7)
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        for _ in range(60):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            wires = [random.randbytes(random.randrange(60)) for _ in range(20)]
+            writer.write(framed(*wires) if random.random() < 0.7 else b"".join(wires))
+            await asyncio.sleep(0.001)
+            writer.transport.abort()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(question("n7.test.")))
+        reply = await read(reader)
+        writer.close()
+        return addresses(reply)
+
+    assert ["10.0.0.7"] == serve(known, body)
+
+
+def test_given_up_it_answers_what_was_asked() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        idle_reader, idle = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(question("n1.100.test.")))
+        await asyncio.sleep(0.02)
+        closing = asyncio.ensure_future(served.close())
+        reply = await read(reader)
+        gone = await ended(idle_reader), await ended(reader)
+        await closing
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        idle.close()
+        return addresses(reply), gone
+
+    assert (["10.0.0.1"], (True, True)) == serve(slow, body)

@@ -1,0 +1,209 @@
+"""The command line, as a process of its own where it serves."""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import pytest
+
+from kdns import __version__, cli
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+WHOAMI = ".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"
+
+
+def run(*words: str, cwd: Path, stdin: str = "") -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "kdns", *words],
+        cwd=cwd, env=ENVIRONMENT, input=stdin, capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@contextmanager
+def serving(port: int, *words: str, cwd: Path, stdin: str = "") -> "Iterator[subprocess.Popen[str]]":
+    """A server that answers on 127.0.0.1."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdns", *words],
+        cwd=cwd, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdin is not None
+        process.stdin.write(stdin)
+        process.stdin.close()
+        process.stdin = None
+        for _ in range(200):
+            if answers(port):
+                break
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def answers(port: int, name: str = "a.test.") -> bool:
+    try:
+        return bool(dns.query.udp(dns.message.make_query(name, "A"), "127.0.0.1", timeout=0.2, port=port))
+    except (OSError, dns.exception.Timeout):
+        return False
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_serves_until_it_is_told_to_end(free_port: int, tmp_path: Path, signum: int) -> None:
+    (tmp_path / "Corefile").write_text(WHOAMI.format(port=free_port))
+    with serving(free_port, "-conf", "Corefile", "-pidfile", "pid", cwd=tmp_path) as process:
+        assert f"{process.pid}\n" == (tmp_path / "pid").read_text()
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=10)
+    assert (0, "") == (process.returncode, err)
+    assert [f".:{free_port} on 127.0.0.1", f"kdns-{__version__}"] == out.splitlines()[:2]
+    assert not (tmp_path / "pid").exists()
+
+
+def test_without_flags_it_reads_the_corefile_that_is_there(free_port: int, tmp_path: Path) -> None:
+    (tmp_path / "Corefile").write_text(".  {\n    bind 127.0.0.1\n    whoami\n}\n")
+    with serving(free_port, "-quiet", "-dns.port", str(free_port), cwd=tmp_path) as process:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert (0, "", True) == (process.returncode, err, out.startswith("[INFO] "))
+
+
+def test_without_a_corefile_it_is_whoami(free_port: int, tmp_path: Path) -> None:
+    with serving(free_port, "-p", str(free_port), cwd=tmp_path) as process:
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    assert (0, f".:{free_port}") == (process.returncode, out.splitlines()[0])
+
+
+@pytest.mark.parametrize("name", ["stdin", "-"])
+def test_a_corefile_from_stdin(free_port: int, tmp_path: Path, name: str) -> None:
+    with serving(free_port, "-conf", name, cwd=tmp_path, stdin=WHOAMI.format(port=free_port)) as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+def test_sigusr1_reloads_and_a_bad_corefile_changes_nothing(free_port: int, tmp_path: Path) -> None:
+    corefile = tmp_path / "Corefile"
+    corefile.write_text(WHOAMI.format(port=free_port))
+    with serving(free_port, "-conf", "Corefile", cwd=tmp_path) as process:
+        for text in (WHOAMI.format(port=free_port) + "# more", ". {\n  wohami\n}\n"):
+            corefile.write_text(text)
+            process.send_signal(signal.SIGUSR1)
+            time.sleep(0.2)
+            assert answers(free_port)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert [
+        "[INFO] reloaded",
+        "[ERROR] reload failed, the configuration before stays: Corefile:2: unknown plugin 'wohami', did you mean 'whoami'?",
+    ] == [line for line in out.splitlines() if "reload" in line]
+
+
+def test_a_port_in_use_is_one_line(free_port: int, tmp_path: Path) -> None:
+    (tmp_path / "Corefile").write_text(WHOAMI.format(port=free_port))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", free_port))
+        status, _, err = run(cwd=tmp_path)
+    assert (
+        1,
+        f"kdns: cannot listen on 127.0.0.1:{free_port} (UDP): another program has it; "
+        "end that one, or choose another port (-dns.port)\n",
+    ) == (status, err)
+
+
+CASES = [
+    (["-conf", "nowhere"], 1, "kdns: cannot read nowhere: no such file or directory\n"),
+    (["-conf", "."], 1, "kdns: cannot read .: is a directory\n"),
+    (["-conf", "Bad"], 1, "kdns: Bad:2: unknown plugin 'wohami', did you mean 'whoami'?\n"),
+    (["check", "-conf", "Bad"], 1, "kdns: Bad:2: unknown plugin 'wohami', did you mean 'whoami'?\n"),
+    (["-pidfile", "/proc/no/pid"], 1, "kdns: cannot write /proc/no/pid: No such file or directory\n"),
+    (["-nonsense"], 2, "kdns: unrecognized arguments: -nonsense; kdns -h shows the flags\n"),
+    (["-p", "x"], 2, "kdns: argument -dns.port/--dns.port/-p/--port: 'x' is not a port; kdns -h shows the flags\n"),
+    (["help"], 2, "kdns: help takes the name of a plugin; kdns -h shows the flags\n"),
+    (["help", "nothing"], 1, "kdns: plugin 'nothing' is not served by kdns (yet)\n"),
+    (
+        ["-conf", "Corefile", "--manifests", "x"],
+        2,
+        "kdns: -conf and --manifests exclude each other; kdns -h shows the flags\n",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "status", "line"), CASES, ids=[" ".join(case[0]) for case in CASES])
+def test_whatever_is_wrong_is_one_line(
+    words: list[str],
+    status: int,
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "Bad").write_text(". {\n  wohami\n}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "log_to_stdout", lambda: None)
+    try:
+        found = cli.main(words)
+    except SystemExit as end:
+        found = int(str(end.code))
+    assert (status, line) == (found, capsys.readouterr().err)
+
+
+def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*words: str) -> str:
+        assert cli.main(list(words)) == 0
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "log_to_stdout", lambda: None)
+    (tmp_path / "Corefile").write_text("cluster.local acme.local:5353 {\n  bind 127.0.0.1\n  whoami\n}\n")
+    assert f"kdns-{__version__}" == shown("-version").splitlines()[0]
+    assert f"kdns-{__version__}" == shown("--version").splitlines()[0]
+    assert "dns.whoami" in shown("-plugins").splitlines()
+    assert "whoami" in shown("help", "whoami")
+    assert "cluster.local.:53 on 127.0.0.1\nacme.local.:5353 on 127.0.0.1\n" == shown("check")
+    assert "cluster.local.:1053 on 127.0.0.1\nacme.local.:5353 on 127.0.0.1\n" == shown("check", "-dns.port=1053")
+
+
+def test_a_corefile_for_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_own_addresses", lambda: ["127.0.0.1", "::1"])
+    text = cli._laboratory(["a b.yaml", "-", "/x"], 1053)
+    assert f'        manifests "{tmp_path}/a b.yaml" "-" "/x"' in text.splitlines()
+    assert "    bind 127.0.0.1 ::1" in text.splitlines()
+    assert text.startswith(".:1053 {")
+
+
+LINES = [
+    ("kdns.plugins.reload", logging.INFO, "[INFO] plugin/reload: text"),
+    ("kdns.server.run", logging.WARNING, "[WARNING] text"),
+    ("asyncio", logging.ERROR, "[ERROR] text"),
+]
+
+
+@pytest.mark.parametrize(("name", "level", "line"), LINES)
+def test_lines_of_the_log(name: str, level: int, line: str) -> None:
+    record = logging.LogRecord(name, level, "", 1, "text", (), None)
+    assert line == cli._Lines().format(record)
+
+
+def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
+    code = "import sys, kdns.cli; print(sorted({'aiohttp', 'kubernetes', 'yaml', 'dnslib', 'ctypes'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert "[]\n" == done.stdout
