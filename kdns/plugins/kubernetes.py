@@ -53,6 +53,11 @@ Syntax
     fallthrough         what does not exist (in these zones) is for the plugins after this one.
     multicluster        is not served yet: a line in the log says so.
 
+Metrics
+    kdns_kubernetes_*, coredns_kubernetes_dns_programming_duration_seconds and coredns_kubernetes_rest_client_*: objects,
+    events, relists and their reasons, age of each watch. kdns_manifests_refused is 1 while the last change of the
+    manifests is not taken because it is wrong.
+
 Examples
     A cluster's DNS:
 
@@ -74,17 +79,18 @@ Examples
 """
 
 import logging
-from collections.abc import Callable
-from ipaddress import ip_network
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from kdns import names
 from kdns.cluster.answers import Answers, is_reverse, Options
+from kdns.cluster.controllers import DEFAULT_RANGES, Ranges, ranges
 from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import Store
 from kdns.corefile import Directive
 from kdns.message import ANY, CNAME, ExtendedError, NXDOMAIN, Query, replace, Response, SERVFAIL
+from kdns.metrics import Histogram, Metric
 from kdns.plugin import Handler
 from kdns.site import Site
 
@@ -100,6 +106,9 @@ class Source(Protocol):
 
     def why_not(self) -> str | None:
         """Why it cannot tell the objects (any more), or None."""
+
+    def metrics(self) -> Iterable[Metric | Histogram]:
+        """Its metrics as they are now."""
 
 
 class Kubernetes:
@@ -123,7 +132,8 @@ class Kubernetes:
         response = self.answers.look(query, origin, query.limit(self._site.udp_size))
         if response.rcode == NXDOMAIN and any(names.is_below(query.name, zone) for zone in self._fallthrough):
             other = await next(query)
-            return replace(other, depends=other.depends + response.depends) if other.stable_for else other
+            kept = other.stable_for or other.foreign
+            return replace(other, depends=other.depends + response.depends) if kept else other
         if response.answer and response.answer[-1].type == CNAME and query.type not in (CNAME, ANY):
             return await self._site.follow(query, response)
         return response
@@ -140,6 +150,7 @@ def setup(directive: Directive, site: Site) -> Kubernetes:
     plugin = Kubernetes(site, reader.source(), reader.options(), reader.fallthrough)
     listeners, forget = plugin.store.listeners, site.instance.forget
     listeners.append(forget)
+    site.instance.collectors.append(plugin.source.metrics)
     site.instance.on_close.append(lambda: listeners.remove(forget))
     return plugin
 
@@ -154,7 +165,7 @@ class _Reader:
         self.selection: dict[str, Any] = {}
         self.connection: dict[str, Any] = {}
         self.manifests: tuple[str, ...] = ()
-        self.ranges: tuple[str, ...] = ("10.96.0.0/12", "fd00:96::/112")
+        self.ranges = DEFAULT_RANGES
         self.fallthrough: tuple[str, ...] = ()
         self.snapshot = ""
         self.startup_timeout = 5.0
@@ -166,7 +177,7 @@ class _Reader:
             case "manifests":
                 self.manifests = o.arguments(1)
             case "cluster_ips":
-                self.ranges = _networks(o)
+                self.ranges = _ranges(o)
             case "endpoint":
                 self.connection["endpoint"] = o.one()
             case "tls":
@@ -248,9 +259,9 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def _networks(o: Directive) -> tuple[str, ...]:
+def _ranges(o: Directive) -> Ranges:
     try:
-        return tuple(str(ip_network(text)) for text in o.arguments(1))
+        return ranges(*o.arguments(1))
     except ValueError as error:
         raise o.error(f"{o.name}: {error}") from None
 
