@@ -1,7 +1,7 @@
 """The plugins: which there are, and in which order they stand in a chain.
 
-A query passes them in this order, wherever they stand in the Corefile. The names are all of CoreDNS 1.15's, in the order of its
-plugin.cfg, so that a Corefile that names one that is not served here is told so, and a misspelt one gets a hint.
+A query passes them in this order, wherever they stand in the Corefile. The names are all of CoreDNS 1.15's, in the order
+of its plugin.cfg, so that a Corefile that names one that is not served here is told so, and a misspelt one gets a hint.
 """
 
 import importlib

@@ -1,0 +1,31 @@
+"""*debug* - logs what is otherwise left out.
+
+Description
+    Lines of level DEBUG are logged too, of the whole process and until it ends. Unlike CoreDNS, kdns goes on after an
+    error of its own here as well: *errors* with `stacktrace` shows where it came from.
+
+Syntax
+    debug
+
+Metrics
+    None.
+
+Examples
+    See everything:
+
+        . {
+            debug
+            whoami
+        }
+"""
+
+import logging
+
+from kdns.corefile import Directive
+from kdns.site import Site
+
+
+def setup(directive: Directive, site: Site) -> None:
+    directive.no_args()
+    directive.no_block()
+    logging.getLogger("kdns").setLevel(logging.DEBUG)

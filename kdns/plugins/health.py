@@ -1,0 +1,120 @@
+"""*health* - answers `/health` over HTTP.
+
+Description
+    `/health` is always 200 with the text `OK` while the process lives and its event loop turns, through lameduck too:
+    that is what a liveness probe asks. Whether names can be answered is what *ready* says.
+
+    It concerns the whole process. Server blocks that name the same address share it.
+
+Syntax
+    health [ADDRESS] {
+        lameduck DURATION
+    }
+
+    - ADDRESS is where to listen, `:8080` by default.
+    - `lameduck` goes on answering DNS and HTTP for DURATION after SIGTERM, while `/ready` already says 503.
+
+Metrics
+    Once a second kdns asks its own `/health`, by TCP, as a probe would:
+
+    - `coredns_health_request_duration_seconds`: how long that took. More than a few milliseconds mean that the
+      process is short of time.
+    - `coredns_health_request_failures_total`: how often there was no answer within 3 seconds.
+
+Examples
+    Answer on another port, and be a lame duck for a second:
+
+        . {
+            whoami
+            health localhost:8091 {
+                lameduck 1s
+            }
+        }
+"""
+
+import asyncio
+import logging
+
+from kdns.corefile import Directive
+from kdns.message import Query, Response
+from kdns.metrics import Counter, Histogram
+from kdns.plugin import Handler
+from kdns.site import Site
+
+log = logging.getLogger(__name__)
+
+PERIOD = 1.0  # seconds from one request of our own to the next
+PATIENCE = 3.0  # seconds that it may take
+SLOW = 1.0  # seconds from which on that is worth a warning
+BUCKETS = tuple(0.00025 * 10**n for n in range(5))  # seconds
+LOCAL = {"": "127.0.0.1", "localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # where to ask what listens there
+
+
+def setup(directive: Directive, site: Site) -> "Health":
+    host, port = directive.address(":8080")
+    lameduck = 0.0
+    for option in directive.block:
+        if option.name != "lameduck":
+            raise option.unknown(("lameduck",))
+        lameduck = option.duration()
+    plugin = Health(host, port, lameduck, site.instance.carry("health", Measures))
+    site.instance.serve_http(directive.optional(":8080"), "/health", plugin.http)
+    site.instance.collectors.append(plugin.measures.metrics)
+    return plugin
+
+
+class Measures:
+    """What the requests of our own showed; they are of the process, so all server blocks and generations share them."""
+
+    def __init__(self) -> None:
+        self.duration = Histogram(
+            "coredns_health_request_duration_seconds", "Seconds that a request of our own to /health took.", (), BUCKETS
+        )
+        self.failures = Counter("coredns_health_request_failures_total", "Requests of our own to /health that failed.")
+
+    def metrics(self) -> tuple[Histogram, Counter]:
+        return self.duration, self.failures
+
+
+class Health:
+    def __init__(self, host: str, port: int, lameduck: float, measures: Measures) -> None:
+        self.host, self.port, self.lameduck, self.measures = host, port, lameduck, measures
+
+    async def answer(self, query: Query, next: Handler) -> Response:
+        return await next(query)
+
+    async def http(self) -> tuple[int, str, bytes]:
+        return 200, "text/plain; charset=utf-8", b"OK"
+
+    async def lame(self) -> None:
+        """SIGTERM came: be there for as long as others take to learn of it."""
+        if self.lameduck:
+            log.info("Going into lameduck mode for %gs", self.lameduck)
+            await asyncio.sleep(self.lameduck)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PERIOD)
+            begun = loop.time()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._ask()
+            except OSError as error:  # TimeoutError is one
+                self.measures.failures.add()
+                log.warning("a request of our own to /health on port %d failed: %s", self.port, error or "no answer")
+            seconds = loop.time() - begun
+            self.measures.duration.observe(seconds)
+            if SLOW < seconds < PATIENCE:
+                log.warning("a request of our own to /health on port %d took %.1fs", self.port, seconds)
+
+    async def _ask(self) -> None:
+        """One request; OSError where it is not answered with 200."""
+        reader, writer = await asyncio.open_connection(LOCAL.get(self.host, self.host), self.port)
+        try:
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            status = await reader.readline()
+            if status.split()[1:2] != [b"200"]:
+                raise OSError(f"the answer was {status!r}")
+        finally:
+            writer.close()

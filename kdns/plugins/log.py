@@ -1,0 +1,350 @@
+"""*log* - writes a line for each query to standard output.
+
+Description
+    It sees every query of its server block, so none of them is answered from the memo: that costs half of the speed
+    and more. Lines are gathered and written as fast as whoever reads them takes them; beyond a megabyte of waiting
+    lines new ones are left out, and a line says how many. A refused message that is no valid query has no line.
+
+Syntax
+    log [NAMES...] [FORMAT] {
+        class CLASS...
+        format json
+    }
+
+    - NAMES are the names below which queries are logged, all by default. Where several *log* stand in a server block,
+      the first one that names what is asked decides.
+    - FORMAT is a text with words that are replaced, see below; `{common}` (the default) and `{combined}` stand for
+      texts of such words.
+    - `class` takes `success`, `denial` (NXDOMAIN, and NOERROR without the type asked), `error` (all other codes) and
+      `all`, the default.
+    - `format json` writes one JSON object a line instead: `time`, `level`, `plugin`, `client_ip`, `client_port`,
+      `qname`, `qtype`, `qclass`, `protocol`, `id`, `opcode`, `request_size`, `dnssec_ok`, `bufsize`, `rcode`,
+      `response_size`, `duration_seconds` (all as CoreDNS has them), then `flags`, `answered_by` (a plugin),
+      `upstream` and `cache` where they had a part, `answers` as text (the first 20), and `error`: why.
+
+    The words: `{type}`, `{name}`, `{class}`, `{proto}`, `{remote}` and `{local}` (addresses), `{port}` (the
+    client's), `{size}` and `{rsize}` (octets of query and reply), `{rcode}`, `{duration}`, `{>rflags}`, `{>id}`,
+    `{>opcode}`, `{>do}`, `{>bufsize}` (also without `>`), `{/log/class}` and `{/log/type}`. Any other `{/LABEL}` is
+    `-`.
+
+    `{common}` is `{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags}
+    {rsize} {duration}`, and `{combined}` the same with `"{>opcode}"`:
+
+        [INFO] 10.244.0.7:41234 - 4711 "A IN web.prod.svc.cluster.local. udp 48 false 1232" NOERROR qr,aa,rd 96 0.000123s
+
+Metrics
+    `kdns_log_dropped_total`: lines that were left out.
+
+Examples
+    All queries:
+
+        . {
+            log
+            whoami
+        }
+
+    What example.org does not have, in a format of one's own:
+
+        . {
+            log example.org "{proto} request: {name} {type} {>id} {/log/type}" {
+                class denial error
+            }
+            whoami
+        }
+
+    For machines:
+
+        . {
+            log . {
+                format json
+            }
+            whoami
+        }
+"""
+
+import asyncio
+import os
+import re
+import select
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, UTC
+from typing import Any, NamedTuple
+
+import msgspec
+
+from kdns import message, names
+from kdns.corefile import Directive
+from kdns.message import Query, Response, RRset, Transport
+from kdns.metrics import Counter
+from kdns.site import Site
+
+COMMON = (
+    '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}"'
+    " {rcode} {>rflags} {rsize} {duration}"
+)
+COMBINED = COMMON + ' "{>opcode}"'
+CLASSES = ("all", "success", "denial", "error")
+FLAGS = {0x8000: "qr", 0x400: "aa", 0x200: "tc", 0x100: "rd", 0x80: "ra", 0x40: "z", 0x20: "ad", 0x10: "cd"}  # RFC 6895 2
+MOST_ANSWERS = 20  # shown in a line of JSON
+
+
+def setup(directive: Directive, site: Site) -> None:
+    all_of_them = [other for other in site.block.directives if other.name == "log"]
+    if directive is not all_of_them[0]:
+        return
+    rules = [rule for other in all_of_them for rule in _rules(other)]
+    writer = site.instance.carry("log", Writer)
+    site.instance.collectors.append(lambda: [writer.dropped])
+    site.memoize = False
+    site.witnesses.append(Log(rules, writer).witness)
+
+
+class Exchange(NamedTuple):
+    """A query, what was answered, the reply without its id, and how long it took."""
+
+    query: Query
+    response: Response
+    reply: bytes
+    seconds: float
+
+
+class Rule(NamedTuple):
+    """What is written of queries below a zone whose answers are of some classes."""
+
+    zone: str
+    classes: frozenset[str]
+    line: Callable[[Exchange], str]
+
+
+def _rules(directive: Directive) -> list[Rule]:
+    zones, form = list(directive.args), COMMON
+    if zones and "{" in zones[-1]:
+        form = zones.pop()
+    line = line_of(form)
+    classes: set[str] = set()
+    for option in directive.block:
+        if option.name == "class":
+            classes |= {option.choice(CLASSES, at) for at in range(len(option.arguments(1)))}
+        elif option.name == "format":
+            option.choice(("json",))
+            line = json_line
+        else:
+            raise option.unknown(("class", "format"))
+    try:
+        origins = [names.absolute(zone) for zone in zones] or ["."]
+    except ValueError as error:
+        raise directive.error(str(error)) from None
+    every = frozenset(CLASSES) if "all" in classes or not classes else frozenset(classes)
+    return [Rule(origin, every, line) for origin in origins]
+
+
+class Log:
+    def __init__(self, rules: list[Rule], writer: "Writer") -> None:
+        self.rules, self.writer = rules, writer
+
+    def witness(self, query: Query, response: Response, reply: bytes, seconds: float) -> None:
+        for rule in self.rules:
+            if names.is_below(query.name, rule.zone):
+                if kind_of(response)[0] in rule.classes:
+                    self.writer.write(rule.line(Exchange(query, response, reply, seconds)))
+                return
+
+
+def kind_of(response: Response) -> tuple[str, str]:
+    """The class of a response, and its kind within it."""
+    if response.rcode == message.NXDOMAIN:
+        return "denial", "NXDOMAIN"
+    if response.rcode != message.NOERROR:
+        return "error", "SERVERERROR" if response.rcode in (2, 4) else "OTHERERROR"
+    if not response.answer and any(rrset.type == message.SOA for rrset in response.authority):
+        return "denial", "NODATA"
+    if not response.answer and any(rrset.type == message.NS for rrset in response.authority):
+        return "success", "DELEGATION"
+    return "success", "NOERROR"
+
+
+def _type(type: int) -> str:
+    return message.TYPES.get(type, f"TYPE{type}")
+
+
+def _bufsize(query: Query) -> int:
+    if query.transport is not Transport.UDP:
+        return 65535
+    return message.SMALLEST if query.edns is None else max(query.edns.size, message.SMALLEST)
+
+
+def _flags(reply: bytes) -> str:
+    flags = int.from_bytes(reply[:2], "big")
+    return ",".join(name for bit, name in FLAGS.items() if flags & bit)
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.9f}".rstrip("0").rstrip(".")
+
+
+WORDS: dict[str, Callable[[Exchange], str]] = {
+    "type": lambda it: _type(it.query.type),
+    "name": lambda it: it.query.name,
+    "class": lambda it: "IN" if it.query.cls == 1 else "CH",
+    "proto": lambda it: it.query.transport.value,
+    "remote": lambda it: _host(it.query.client.host),
+    "port": lambda it: str(it.query.client.port),
+    "local": lambda it: _host(it.query.local.host),
+    "size": lambda it: str(len(it.query.wire)),
+    "rcode": lambda it: message.RCODES.get(it.response.rcode, str(it.response.rcode)),
+    "rsize": lambda it: str(len(it.reply) + 2),
+    "duration": lambda it: _seconds(it.seconds) + "s",
+    "rflags": lambda it: _flags(it.reply),
+    "id": lambda it: str(int.from_bytes(it.query.wire[:2], "big")),
+    "opcode": lambda it: "0",  # another one is refused before
+    "do": lambda it: "true" if it.query.do else "false",
+    "bufsize": lambda it: str(_bufsize(it.query)),
+    "/log/class": lambda it: kind_of(it.response)[0],
+    "/log/type": lambda it: kind_of(it.response)[1],
+}
+
+
+def line_of(form: str) -> Callable[[Exchange], str]:
+    """A format as a function that writes lines; braces around what is no word stay as they are."""
+    form = form.replace("{common}", COMMON).replace("{combined}", COMBINED)
+    fixed = ["[INFO] "]
+    words: list[Callable[[Exchange], str]] = []
+    for part in re.split(r"(\{[^{}]*\})", form):
+        word = WORDS.get(part[1:-1].removeprefix(">")) if part.startswith("{") else None
+        if word is not None:
+            words.append(word)
+            fixed.append("")
+        else:
+            fixed[-1] += "-" if part.startswith("{/") else part
+    return lambda it: fixed[0] + "".join([word(it) + after for word, after in zip(words, fixed[1:], strict=True)])
+
+
+def json_line(it: Exchange) -> str:
+    """A JSON object; its first fields are CoreDNS's."""
+    query, response = it.query, it.response
+    fields: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
+        "level": "INFO",
+        "plugin": "log",
+        "client_ip": query.client.host,
+        "client_port": query.client.port,
+        "qname": query.name,
+        "qtype": _type(query.type),
+        "qclass": WORDS["class"](it),
+        "protocol": query.transport.value,
+        "id": int.from_bytes(query.wire[:2], "big"),
+        "opcode": 0,
+        "request_size": len(query.wire),
+        "dnssec_ok": query.do,
+        "bufsize": _bufsize(query),
+        "rcode": WORDS["rcode"](it),
+        "response_size": len(it.reply) + 2,
+        "duration_seconds": round(it.seconds, 9),
+        "flags": _flags(it.reply),
+        "answered_by": response.made_by,
+        "upstream": response.upstream,
+        "cache": response.cached,
+        "answers": [text for rrset in response.answer for text in _texts(rrset)][:MOST_ANSWERS],
+        "error": response.error.text if response.error is not None else "",
+    }
+    if not response.upstream:
+        del fields["upstream"]
+    if not response.cached:
+        del fields["cache"]
+    if not fields["error"]:
+        del fields["error"]
+    return msgspec.json.encode(fields).decode()
+
+
+def _texts(rrset: RRset) -> list[str]:
+    """The first records of an RRset as in a zone file."""
+    head = f"{rrset.name} {rrset.ttl} IN {_type(rrset.type)} "
+    return [head + _rdata(rrset.type, octets) for octets in rrset.rdata[:MOST_ANSWERS]]
+
+
+def _rdata(type: int, octets: bytes) -> str:
+    """Rdata as text; RFC 3597 5 where it is of a type that nobody here knows, or wrong."""
+    if type in (message.A, message.AAAA):
+        return names.unpacked(octets)
+    if type in (message.CNAME, message.NS, message.PTR):
+        return names.text(octets)
+    from dnslib import DNSBuffer, QTYPE, RDMAP  # needed where it is logged only
+
+    known = RDMAP.get(QTYPE.get(type))
+    try:
+        if known is not None:
+            return str(known.parse(DNSBuffer(octets), len(octets)))
+    except Exception:  # dnslib raises what it likes on rdata that an upstream made up
+        pass
+    return f"\\# {len(octets)} {octets.hex()}".rstrip()
+
+
+class Writer:
+    """Lines on their way to standard output.
+
+    Nothing here waits: a pipe that takes something takes 4096 octets at least (PIPE_BUF), so that much is written where poll
+    says so, and the rest later.
+    """
+
+    LARGEST = 1 << 20  # octets that may wait
+    PIECE = 4096
+    AT_ONCE = 64  # pieces, then the event loop has its turn
+    PAUSE = 0.02  # seconds until a pipe that is full is tried again
+
+    def __init__(self, descriptor: int | None = None) -> None:
+        self.descriptor = sys.stdout.fileno() if descriptor is None else descriptor
+        self.dropped = Counter("kdns_log_dropped_total", "Lines of queries that were left out: nobody took them.")
+        self._lost = 0  # since the last line that was taken
+        self._waiting = bytearray()
+        self._flushing: asyncio.Handle | None = None
+        self._poll = select.poll()
+        self._poll.register(self.descriptor, select.POLLOUT)
+
+    def write(self, line: str) -> None:
+        """Write a line soon."""
+        if len(self._waiting) > self.LARGEST:
+            self.dropped.add()
+            self._lost += 1
+            return
+        if self._lost:
+            self._waiting += b"[WARNING] plugin/log: %d lines were left out: nobody took them\n" % self._lost
+            self._lost = 0
+        self._waiting += line.encode(errors="backslashreplace") + b"\n"
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        for _ in range(self.AT_ONCE):
+            if not self._waiting or not self._write_piece():
+                break
+        if self._waiting:
+            self._flushing = asyncio.get_running_loop().call_later(self.PAUSE, self._flush)
+
+    def _write_piece(self) -> bool:
+        """Write some; False where nothing is taken now."""
+        try:
+            if not self._poll.poll(0):
+                return False
+            del self._waiting[: os.write(self.descriptor, self._waiting[: self.PIECE])]
+        except BlockingIOError:
+            return False
+        except OSError:  # whoever read is gone
+            self.dropped.add(by=self._waiting.count(b"\n"))
+            self._waiting.clear()
+        return True
+
+    async def close(self) -> None:
+        """Write what waits, for a second at most."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+        deadline = time.monotonic() + 1
+        while self._waiting and time.monotonic() < deadline:
+            if not self._write_piece():
+                await asyncio.sleep(self.PAUSE)

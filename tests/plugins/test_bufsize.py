@@ -1,0 +1,31 @@
+import asyncio
+
+import dns.flags
+import pytest
+
+from kdns.message import A, Response, RRset
+from tests.plugins.serving import ask, in_block, instance_of
+
+MANY = Response(answer=(RRset("example.org.", A, 5, tuple(bytes((10, 0, n, 1)) for n in range(250))),))
+
+
+@pytest.mark.parametrize(
+    ("block", "payload", "size", "announced"),
+    [
+        ("errors", 4096, 1232, 1232),
+        ("bufsize", 4096, 1232, 1232),
+        ("bufsize 512", 4096, 512, 512),
+        ("bufsize 1452", 4096, 1452, 1452),
+        ("bufsize 4096", 4096, 4096, 4096),
+        ("bufsize 4096", 1400, 1400, 4096),
+        ("bufsize 4096", None, 512, None),
+    ],
+)
+def test_the_size_of_replies(block: str, payload: int | None, size: int, announced: int | None) -> None:
+    options = {} if payload is None else {"use_edns": 0, "payload": payload}
+    reply = asyncio.run(ask(instance_of(in_block(block), MANY), "example.org", **options))
+    assert (announced or 0) == reply.payload
+    room = size - 12 - 17 - (11 if payload else 0)
+    assert min(250, room // 16) == len(reply.answer[0])
+    assert (room // 16 < 250) == bool(reply.flags & dns.flags.TC)
+

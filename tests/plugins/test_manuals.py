@@ -1,0 +1,89 @@
+"""Every plugin's docstring is its manual, and each example in it starts."""
+
+import asyncio
+import importlib
+import pkgutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from kdns import plugins
+from kdns.errors import CorefileError
+from kdns.server.run import Server
+from kdns.site import Instance
+
+NAMES = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
+SECTIONS = ("Description", "Syntax", "Metrics", "Examples")
+
+
+def manual(name: str) -> str:
+    return importlib.import_module(f"kdns.plugins.{name}").__doc__ or ""
+
+
+def examples(text: str) -> list[str]:
+    """The indented blocks of the section Examples."""
+    found: list[str] = []
+    inside = False
+    for line in text.partition("\nExamples\n")[2].splitlines():
+        if line.startswith("        "):
+            if not inside:
+                found.append("")
+            found[-1] += line[8:] + "\n"
+        inside = line.startswith("        ") or (inside and not line)
+    return found
+
+
+CASES = [pytest.param(text, id=f"{name}-{n}") for name in NAMES for n, text in enumerate(examples(manual(name)), 1)]
+
+
+def test_examples_of_a_manual() -> None:
+    text = "x\n\nExamples\n    One:\n\n        . {\n            a\n\n            b\n        }\n\n    Two:\n\n        c\n"
+    assert examples(text) == [". {\n    a\n    b\n}\n", "c\n"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_manual_has_all_its_sections(name: str) -> None:
+    lines = manual(name).splitlines()
+    assert lines[0].startswith(f"*{name}* - ")
+    assert tuple(line for line in lines if line in SECTIONS) == SECTIONS
+    assert examples(manual(name))
+
+
+@pytest.mark.parametrize("corefile", CASES)
+def test_an_example_starts(corefile: str, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_http = Instance.serve_http
+    ports: dict[str, int] = {}
+
+    def on_a_free_port(self, address, path, answer):  # type: ignore[no-untyped-def]
+        if address not in ports:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                ports[address] = probe.getsockname()[1]
+        serve_http(self, f"127.0.0.1:{ports[address]}", path, answer)
+
+    monkeypatch.setattr(Instance, "serve_http", on_a_free_port)
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+    async def start_and_stop() -> int:
+        server = Server(corefile.replace(":53 ", f":{free_port} "), dns_port=free_port)
+        try:
+            await asyncio.wait_for(server.start(), 20)
+            return len(server.instance.sites)
+        finally:
+            hurry = asyncio.Event()
+            hurry.set()
+            await asyncio.wait_for(server.stop(hurry), 20)
+
+    assert asyncio.run(start_and_stop()) >= 1
+
+
+def test_a_plugin_of_coredns_that_is_not_here() -> None:
+    with pytest.raises(CorefileError) as caught:
+        plugins.load("dnstap")
+    assert str(caught.value) == "plugin 'dnstap' is not served by kdns (yet)"
+
+
+def test_no_plugin_stands_twice_in_the_order() -> None:
+    assert len(set(plugins.ORDER)) == len(plugins.ORDER)
+    assert [name for name in NAMES if name not in plugins.ORDER] == []

@@ -1,0 +1,178 @@
+import asyncio
+from typing import Any
+
+import dns.message
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from kdns import __version__
+from kdns.message import A, NXDOMAIN, Query, Response, RRset, Transport
+from kdns.metrics import Counter, Gauge, Histogram
+from kdns.plugins.prometheus import Queries
+from kdns.server.configure import configure
+from kdns.site import Fact, Instance
+from tests.plugins.serving import ask, CLIENT, in_block, instance_of, listener_of, LOCAL
+
+FOUND = Response(answer=(RRset("example.org.", A, 5, (bytes(4),)),), stable_for=60, made_by="kubernetes")
+ZONE = {"server": "dns://:53", "zone": ".", "view": ""}
+
+
+def scrape(instance: Instance, address: str = "localhost:9153") -> dict[str, Any]:
+    """Samples by name: the value of one without labels, else a list of (labels, value)."""
+
+    async def get() -> tuple[int, str, bytes]:
+        return await instance.http[address]["/metrics"]()
+
+    status, content_type, body = asyncio.run(get())
+    assert (200, "text/plain; version=0.0.4; charset=utf-8") == (status, content_type)
+    found: dict[str, Any] = {}
+    for family in text_string_to_metric_families(body.decode()):
+        for sample in family.samples:
+            if sample.labels:
+                found.setdefault(sample.name, []).append((sample.labels, sample.value))
+            else:
+                found[sample.name] = sample.value
+    return found
+
+
+def test_queries_are_counted() -> None:
+    instance = instance_of(in_block("prometheus\nerrors"), FOUND)
+
+    async def run() -> None:
+        await ask(instance, "example.org", "A")
+        await ask(instance, "example.org", "A", want_dnssec=True)
+        await ask(instance, "example.org", "TYPE4711", transport=Transport.TCP, client=CLIENT._replace(host="fd00::7"))
+        await listener_of(instance).reply(bytes(2) + b"\x28" + bytes(9), CLIENT, LOCAL, Transport.UDP)
+
+    asyncio.run(run())
+    found = scrape(instance)
+    assert [
+        ({**ZONE, "proto": "udp", "family": "1", "type": "A"}, 2),
+        ({**ZONE, "proto": "tcp", "family": "2", "type": "other"}, 1),
+    ] == found["coredns_dns_requests_total"]
+    assert [
+        ({**ZONE, "rcode": "NOERROR", "plugin": "kubernetes"}, 3),
+        ({**ZONE, "zone": "dropped", "rcode": "NOTIMP", "plugin": ""}, 1),
+    ] == found["coredns_dns_responses_total"]
+    assert [(ZONE, 1)] == found["coredns_dns_do_requests_total"]
+    assert [(ZONE, 3)] == found["coredns_dns_request_duration_seconds_count"]
+    udp, tcp = {**ZONE, "proto": "udp"}, {**ZONE, "proto": "tcp"}
+    assert [(udp, 29 + 40), (tcp, 29)] == found["coredns_dns_request_size_bytes_sum"]
+    assert [(udp, 45 + 56), (tcp, 45)] == found["coredns_dns_response_size_bytes_sum"]
+    assert [({"server": "dns://:53"}, 3)] == found["kdns_memo_misses_total"]
+
+
+def test_buckets_are_coredns_s() -> None:
+    queries = Queries()
+    for seconds in (0.00025, 0.000251, 9.0):
+        queries.count(Fact("dns://:53", ".", Transport.UDP, False, A, False, 0, "", 511, 512), 2, seconds)
+    metrics = {metric.name: metric for metric in queries.metrics()}
+    durations = metrics["coredns_dns_request_duration_seconds"]
+    sizes = metrics["coredns_dns_request_size_bytes"]
+    assert isinstance(durations, Histogram) and isinstance(sizes, Histogram)
+    assert [0.00025 * 2**n for n in range(16)] == list(durations.bounds)
+    assert [2, 2, *[0] * 14, 2] == durations.values["dns://:53", ".", ""].counts
+    assert [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3] == list(sizes.bounds)
+    assert [0, 0, 0, 0, 0, 6, *[0] * 9] == sizes.values["dns://:53", ".", "", "udp"].counts
+
+
+def test_the_bounds_of_buckets_as_text() -> None:
+    instance = instance_of(in_block("prometheus"), FOUND)
+    asyncio.run(ask(instance, "example.org"))
+    found = scrape(instance)
+    bounds = [labels["le"] for labels, _ in found["coredns_dns_request_duration_seconds_bucket"]]
+    assert ["0.00025", "0.0005", "0.001", "0.002"] == bounds[:4] and ["4.096", "8.192", "+Inf"] == bounds[-3:]
+    sizes = found["coredns_dns_response_size_bytes_bucket"]
+    assert ["0", "100", "16000", "+Inf"] == [sizes[n][0]["le"] for n in (0, 1, 10, -1)]
+    assert [0, 1, 1, 1] == [sizes[n][1] for n in (0, 1, 10, -1)]
+
+
+def test_hits_of_the_memo_are_counted_at_the_scrape() -> None:
+    instance = instance_of(in_block("prometheus"), FOUND)
+    listener = listener_of(instance)
+    wire = dns.message.make_query("example.org", "A").to_wire()
+    asyncio.run(listener.reply(wire, CLIENT, LOCAL, Transport.UDP))
+    for _ in range(2):
+        entry = listener.memo.get(wire[2:])
+        assert entry is not None
+        entry.hits += 5
+        listener.hits, listener.hit_seconds = listener.hits + 5, listener.hit_seconds + 5e-6
+    found = scrape(instance)
+    assert 11 == found["coredns_dns_requests_total"][0][1] == found["coredns_dns_responses_total"][0][1]
+    assert 11 == found["coredns_dns_request_duration_seconds_count"][0][1]
+    assert [({"server": "dns://:53"}, 10)] == found["kdns_memo_hits_total"]
+    assert [({"server": "dns://:53"}, 1)] == found["kdns_memo_entries"]
+    assert 11 == scrape(instance)["coredns_dns_requests_total"][0][1]
+
+
+def test_what_there_is_besides() -> None:
+    def broken(query: Query) -> Response:
+        raise RuntimeError
+
+    instance = instance_of(in_block("prometheus :9153\nloadbalance\nhealth\nlog\nerrors"), broken)
+    instance.lag = 0.25
+    asyncio.run(ask(instance, "example.org"))
+    found = scrape(instance, ":9153")
+    assert [1] == [value for labels, value in found["coredns_build_info"] if labels["version"] == __version__]
+    assert ["prometheus", "loadbalance", "health", "log", "errors"] == [
+        labels["name"] for labels, _ in found["coredns_plugin_enabled"]
+    ]
+    assert 1 == found["coredns_panics_total"]
+    assert 0.25 == found["kdns_event_loop_lag_seconds"]
+    assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "coredns_health_request_failures_total",
+            "kdns_memo_bytes", "kdns_memo_forgotten_total", "kdns_log_dropped_total"} <= set(found)  # fmt: skip
+    assert 0 == found["coredns_health_request_duration_seconds_count"]
+    assert "python_info" not in found
+    assert [({**ZONE, "rcode": "SERVFAIL", "plugin": ""}, 1)] == found["coredns_dns_responses_total"]
+
+
+def test_runtime_metrics() -> None:
+    found = scrape(instance_of(in_block("prometheus {\nruntime_metrics\n}")))
+    assert {"python_info", "python_gc_collections_total"} <= set(found)
+
+
+def test_metrics_of_one_name_are_united() -> None:
+    instance = instance_of(in_block("prometheus"))
+    labels = ("server",)
+    one, other = (Counter("coredns_cache_misses_total", "Misses.", labels) for _ in range(2))
+    size = Gauge("coredns_cache_entries", "Entries.", labels)
+    one_time, other_time = (Histogram("coredns_proxy_request_duration_seconds", "Seconds.", ("to",)) for _ in range(2))
+    instance.collectors += [lambda: [one, one_time], lambda: [other, size, other_time], lambda: [size]]
+    one.add("a", by=2)
+    other.add("a")
+    other.add("b")
+    size.set(7, "a")
+    one_time.observe(0.001, "10.0.0.1:53")
+    other_time.observe(0.001, "10.0.0.1:53", times=2)
+    found = scrape(instance)
+    assert [({"server": "a"}, 3), ({"server": "b"}, 1)] == found["coredns_cache_misses_total"]
+    assert [({"server": "a"}, 7)] == found["coredns_cache_entries"]
+    assert [({"to": "10.0.0.1:53"}, 3)] == found["coredns_proxy_request_duration_seconds_count"]
+
+
+def test_counts_outlive_a_reload() -> None:
+    old = instance_of(in_block("prometheus"), Response(rcode=NXDOMAIN))
+    asyncio.run(ask(old, "example.org"))
+    new = configure(in_block("prometheus"), instance=Instance(old.carried))
+    asyncio.run(ask(new, "example.org"))
+    assert [2] == [value for _, value in scrape(new)["coredns_dns_requests_total"]]
+
+
+def test_names_that_nobody_knows_take_no_memory() -> None:
+    queries = Queries()
+    for type in range(1000, 3000):
+        queries.count(Fact("s", ".", Transport.UDP, False, type, False, 0, "", type, type), 1, 0.1)
+    [zone] = queries.zones.values()
+    assert ([("other", False)], [(0, "")]) == (list(zone.requests), list(zone.responses))
+
+
+@pytest.mark.parametrize("address", ["localhost:9253", ":9153"])
+def test_server_blocks_share_an_address(address: str) -> None:
+    instance = instance_of(f"a. {{\nprometheus {address}\nwhoami\n}}\nb. {{\nprometheus {address}\nwhoami\n}}\n")
+
+    async def run() -> None:
+        for name in ("x.a", "x.b"):
+            await ask(instance, name)
+
+    asyncio.run(run())
+    assert ["a.", "b."] == [labels["zone"] for labels, _ in scrape(instance, address)["coredns_dns_requests_total"]]
