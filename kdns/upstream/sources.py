@@ -1,0 +1,63 @@
+"""Where upstreams come from: targets, and files of nameservers that are looked at again when they change.
+
+What a file says is taken up only where it names at least one server: the last good one is kept, for an empty
+resolv.conf is a file that is just being written.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+
+from kdns.upstream.target import nameservers, Target
+
+log = logging.getLogger(__name__)
+
+
+class Sources:
+    """Targets and paths, in their order. OSError and ValueError where a file cannot be read at first."""
+
+    def __init__(self, sources: Sequence[Target | str]) -> None:
+        self._sources = sources
+        self.paths = [source for source in sources if isinstance(source, str)]
+        self._stamps = {path: _stamp(path) for path in self.paths}
+        self._files = {path: nameservers(path) for path in self.paths}
+
+    @property
+    def targets(self) -> list[Target]:
+        """All of them, each once."""
+        found: list[Target] = []
+        for source in self._sources:
+            found += self._files[source] if isinstance(source, str) else [source]
+        return list(dict.fromkeys(found))
+
+    def look(self) -> bool:
+        """Read again what has changed; do the files name other servers now?"""
+        changed = [self._look(path) for path in self.paths]  # all of them
+        return any(changed)
+
+    def _look(self, path: str) -> bool:
+        stamp = _stamp(path)
+        if stamp == self._stamps[path]:
+            return False
+        self._stamps[path] = stamp
+        try:
+            found = nameservers(path)
+        except (OSError, ValueError) as error:
+            log.warning("cannot read %s, its nameservers stay as they were: %s", path, error)
+            return False
+        if not found:
+            log.warning("%s names no nameserver, they stay as they were", path)
+        if not found or found == self._files[path]:
+            return False
+        self._files[path] = found
+        log.info("%s has changed, its nameservers are %s", path, ", ".join(target.host for target in found))
+        return True
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """What changes when a file does, a symlink's target being the file; None where there is none."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

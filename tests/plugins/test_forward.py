@@ -1,0 +1,926 @@
+"""*forward*: its options, whom it asks, what it makes of replies, and that it leaves nothing behind."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dns.edns
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+from kdns.message import Query, RD, SERVFAIL, Transport
+from kdns.metrics import Counter as Metric
+from kdns.plugins.forward import Forward
+from kdns.server.configure import configure
+from kdns.site import Instance
+from kdns.upstream import UpstreamError
+from tests.plugins.serving import answers, ask, in_block, refused
+from tests.upstream import address, answer, Asked, certificate, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
+
+UNBOUND = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
+
+
+@asynccontextmanager
+async def serving(corefile: str) -> AsyncIterator[Instance]:
+    """An instance of a Corefile; once it is closed, no socket and no task of it is left."""
+    before = _open()
+    instance = configure(corefile)
+    try:
+        yield instance
+    finally:
+        await instance.close()
+    for _ in range(100):  # what an upstream of the tests has open ends a little later
+        if _open() == before:
+            break
+        await asyncio.sleep(0.01)
+    assert before == _open()
+
+
+def _open() -> tuple[int, int]:
+    return len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+
+
+def forwarding(*ports: int, options: str = "", scheme: str = "") -> str:
+    to = " ".join(f"{scheme}127.0.0.1:{port}" for port in ports)
+    return in_block(f"forward . {to} {{\n{options}\n}}")
+
+
+def plugin(instance: Instance) -> Forward:
+    found = instance.sites[0].plugin("forward")[0]
+    assert isinstance(found, Forward)
+    return found
+
+
+def why(message: dns.message.Message) -> list[str]:
+    return [f"{option.code} {option.text}" for option in message.options if isinstance(option, dns.edns.EDEOption)]
+
+
+# ---------------------------------------------------------------- the directive
+
+ERRORS = [
+    ("forward", "Corefile:2: forward: takes at least 2 arguments, has none"),
+    ("forward .", "Corefile:2: forward: takes at least 2 arguments, has 1"),
+    ("forward . a.example", "Corefile:2: forward: 'a.example' is neither an address nor a file"),
+    ("forward . /nonexistent", "Corefile:2: forward: '/nonexistent' is neither an address nor a file"),
+    ("forward . /dev/null", "Corefile:2: forward: '/dev/null' is neither an address nor a file"),
+    ("forward . quic://10.0.0.1",
+     "Corefile:2: forward: 'quic://10.0.0.1': quic:// is not served by kdns; dns:// and tls:// are"),
+    ("forward a..b 10.0.0.1", "Corefile:2: forward: 'a..b.' is not a domain name: a label is empty"),
+    ("forward . " + "10.0.0.1 " * 16, "Corefile:2: forward: takes at most 15 upstreams, has 16"),
+    ("forward . 10.0.0.1 {\nexpired 1s\n}", "Corefile:3: forward: unknown option 'expired', did you mean 'expire'?"),
+    ("forward . 10.0.0.1 {\nexpire -1s\n}", "Corefile:3: forward: expire: '-1s' is out of range: at least 0s"),
+    ("forward . 10.0.0.1 {\nmax_age 5s\n}", "Corefile:2: forward: max_age (5 s) must not be less than expire (10 s)"),
+    ("forward . 10.0.0.1 {\nexcept\n}", "Corefile:3: forward: except: takes at least 1 argument, has none"),
+    ("forward . 10.0.0.1 {\nforce_tcp yes\n}", "Corefile:3: forward: force_tcp: takes no arguments, has 1"),
+    ("forward . 10.0.0.1 {\npolicy best\n}",
+     "Corefile:3: forward: policy: 'best' is none of random, round_robin, sequential, fastest"),
+    ("forward . 10.0.0.1 {\nfailover NOERROR\n}", "Corefile:3: forward: failover: NOERROR is no failure"),
+    ("forward . 10.0.0.1 {\nread_timeout 0s\n}", "Corefile:3: forward: read_timeout: '0s' is out of range: at least 0.001s"),
+    ("forward . 10.0.0.1 {\nhealth_check 1s norec\n}",
+     "Corefile:3: forward: health_check: 'norec' is neither no_rec nor domain and a name"),
+    ("forward . 10.0.0.1 {\nsource_address lo\n}", "Corefile:3: forward: source_address: 'lo' is not an IP address"),
+    ("forward . 10.0.0.1 {\nresolver 10.0.0.1\n}",
+     "Corefile:3: forward: resolver: kdns asks addresses and files of them, neither https:// nor names: remove it"),
+    ("forward . tls://10.0.0.1%a.example {\ntls_servername b.example\n}",
+     "Corefile:2: forward: tls_servername and '%a.example' exclude each other: keep one"),
+    ("forward . tls://10.0.0.1 {\ntls /nonexistent\n}",
+     "Corefile:2: forward: tls: [Errno 2] No such file or directory: '/nonexistent'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "expected"), ERRORS)
+def test_errors_name_line_and_reason(line: str, expected: str) -> None:
+    assert expected == refused(in_block(line))
+
+
+def test_a_file_without_nameservers_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text("search example.org\n")
+    line = f"forward . {tmp_path}/resolv.conf"
+    assert f"Corefile:2: forward: {tmp_path}/resolv.conf names no nameserver" == refused(in_block(line))
+
+
+def test_all_options_are_read() -> None:
+    options = """
+        except example.org 10.0.0.0/9
+        force_tcp
+        prefer_udp
+        expire 20s
+        max_age 1m
+        max_idle_conns 3
+        read_timeout 1s
+        max_fails 3
+        max_connect_attempts 4
+        tls
+        tls_servername dns.example
+        policy fastest
+        health_check 5s no_rec domain example.org
+        max_concurrent 1000
+        next NXDOMAIN refused
+        next_on_nodata
+        failfast_all_unhealthy_upstreams
+        failover SERVFAIL
+        source_address 127.0.0.1
+    """
+    asyncio.run(configure(in_block(f"forward . tls://127.0.0.1 127.0.0.2 {{{options}}}")).close())
+
+
+TAKEN = [
+    (".", "", "a.example.", True),
+    ("example", "", "a.example.", True),
+    ("example", "", "example.", True),
+    ("example", "", "notexample.", False),
+    (".", "except a.example", "b.a.example.", False),
+    (".", "except a.example", "ba.example.", True),
+    ("a.example", "except a.example", "a.example.", True),
+    ("10.0.0.0/9", "", "1.0.100.10.in-addr.arpa.", True),
+    ("10.0.0.0/9", "", "1.0.200.10.in-addr.arpa.", False),
+]
+
+
+@pytest.mark.parametrize(("origin", "option", "name", "taken"), TAKEN)
+def test_which_names_are_forwarded(origin: str, option: str, name: str, taken: bool) -> None:
+    async def run() -> None:
+        async with FakeUpstream() as up:
+            line = f"forward {origin} 127.0.0.1:{up.port} {{\n{option}\n}}"
+            async with serving(in_block(line)) as instance:
+                expected = ["192.0.2.1"] if taken else []
+                assert expected == answers(await ask(instance, name))
+
+    asyncio.run(run())
+
+
+# ---------------------------------------------------------------- what goes through
+
+
+def both_ways(script: Script, name: str = "www.example.org", options: str = "", **asking: Any) -> tuple[Any, list[Asked]]:
+    """A reply through *forward*, and what its upstream was asked."""
+
+    async def run() -> tuple[Any, list[Asked]]:
+        async with FakeUpstream(script) as up, serving(forwarding(up.port, options=options)) as instance:
+            return await ask(instance, name, **asking), up.asked
+
+    return asyncio.run(run())
+
+
+FLAGS = [
+    ("QR RD RA", "RD", "RD", "QR RD RA"),
+    ("QR AA RD RA", "RD", "RD", "QR AA RD RA"),
+    ("QR RD RA AD", "RD AD", "RD AD", "QR RD RA AD"),
+    ("QR RD RA CD", "RD CD", "RD CD", "QR RD RA CD"),
+    ("QR RA", "", "", "QR RA"),
+]
+
+
+@pytest.mark.parametrize(("upstream", "client", "asked", "expected"), FLAGS)
+def test_flags_go_through(upstream: str, client: str, asked: str, expected: str) -> None:
+    reply, questions = both_ways(
+        lambda q: [answer(q, "www.example.org. 5 IN A 192.0.2.1", flags=upstream)], flags=dns.flags.from_text(client)
+    )
+    assert (asked, expected) == (dns.flags.to_text(questions[0].message.flags), dns.flags.to_text(reply.flags))
+
+
+RCODES = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "NOTAUTH", "BADCOOKIE"]
+
+
+@pytest.mark.parametrize("rcode", RCODES)
+def test_codes_go_through(rcode: str) -> None:
+    reply, questions = both_ways(lambda q: [answer(q, rcode=rcode)], use_edns=0)
+    assert (rcode, 1) == (dns.rcode.to_text(reply.rcode()), len(questions))
+
+
+CLIENTS = [{}, {"use_edns": 0, "payload": 4096}, {"use_edns": 0, "want_dnssec": True, "payload": 512}]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_edns_is_ours_on_each_side(client: dict[str, Any]) -> None:
+    cookie = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"01234567")
+
+    async def run() -> tuple[dns.message.Message, list[Asked]]:
+        async with FakeUpstream(lambda q: [answer(q, options=[cookie])]) as up, serving(forwarding(up.port)) as instance:
+            asking = {**client, "options": [cookie]} if client else {}
+            return await ask(instance, "www.example.org", **asking), up.asked
+
+    reply, questions = asyncio.run(run())
+    asked = questions[0].message
+    assert (0, 1232, bool(client.get("want_dnssec")), ()) == (
+        asked.edns, asked.payload, bool(asked.ednsflags & dns.flags.DO), asked.options
+    )  # fmt: skip
+    assert (0 if client else -1, ()) == (reply.edns, reply.options)
+
+
+def test_a_server_that_does_not_know_edns_is_asked_without() -> None:
+    async def run() -> None:
+        def old(asked: Asked) -> Sequence[Step]:
+            return [answer(asked, rcode="FORMERR", edns=False)] if asked.message.edns >= 0 else address(asked)
+
+        async with FakeUpstream(old) as up, serving(forwarding(up.port)) as instance:
+            for _ in range(2):
+                assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org", use_edns=0))
+            assert [0, -1, -1] == [asked.message.edns for asked in up.asked]
+
+    asyncio.run(run())
+
+
+def test_why_an_upstream_failed_goes_through() -> None:
+    error = dns.edns.EDEOption(dns.edns.EDECode.DNSSEC_BOGUS, "bogus")
+    reply, _ = both_ways(lambda q: [answer(q, rcode="SERVFAIL", options=[error])], use_edns=0)
+    assert (["6 bogus"], dns.rcode.SERVFAIL) == (why(reply), reply.rcode())
+
+
+def test_negative_answers_go_through_with_and_without_soa() -> None:
+    soa = "example.org. 300 IN SOA ns. host. 1 2 3 4 5"
+    reply, _ = both_ways(lambda q: [answer(q, rcode="NXDOMAIN", authority=[soa])])
+    assert [soa] == [rrset.to_text() for rrset in reply.authority]
+    reply, _ = both_ways(lambda q: [answer(q, rcode="NXDOMAIN")])
+    assert ([], dns.rcode.NXDOMAIN) == (reply.authority, reply.rcode())
+
+
+MANY = [f"www.example.org. 5 IN A 192.0.2.{n}" for n in range(1, 60)]  # over 512 octets, below 1232
+
+
+def truncated_over_udp(asked: Asked) -> Sequence[Step]:
+    if asked.transport == "udp":
+        return [answer(asked, flags="QR TC RD RA")]
+    return [answer(asked, *MANY)]
+
+
+TRUNCATED = [
+    ("", Transport.UDP, ["udp"], True, 0),
+    ("", Transport.TCP, ["tcp"], False, 59),
+    ("force_tcp", Transport.UDP, ["tcp"], False, 59),
+    ("prefer_udp", Transport.TCP, ["udp", "tcp"], False, 59),
+    ("prefer_udp", Transport.UDP, ["udp", "tcp"], False, 59),
+    ("prefer_udp\nforce_tcp", Transport.TCP, ["tcp"], False, 59),
+]
+
+
+@pytest.mark.parametrize(("options", "transport", "asked", "truncated", "count"), TRUNCATED)
+def test_transports_and_truncation(
+    options: str, transport: Transport, asked: list[str], truncated: bool, count: int
+) -> None:  # fmt: skip
+    reply, questions = both_ways(truncated_over_udp, options=options, transport=transport, use_edns=0)
+    assert (asked, truncated, count) == (
+        [question.transport for question in questions], bool(reply.flags & dns.flags.TC), len(answers(reply))
+    )  # fmt: skip
+
+
+def test_a_large_answer_is_cut_for_a_client_without_edns() -> None:
+    reply, questions = both_ways(lambda q: [answer(q, *MANY)])
+    assert (True, 29) == (bool(reply.flags & dns.flags.TC), len(answers(reply)))
+    assert ["udp"] == [question.transport for question in questions]
+
+
+def test_only_internet_names_are_forwarded() -> None:
+    reply, questions = both_ways(address, name="version.bind", type="TXT", rdclass="CH")
+    assert (dns.rcode.REFUSED, []) == (reply.rcode(), questions)
+
+
+# ---------------------------------------------------------------- lies
+
+
+def honest(asked: Asked) -> bytes:
+    return answer(asked, f"{asked.name} 60 IN A 192.0.2.1")
+
+
+def lie(asked: Asked) -> bytes:
+    return answer(asked, f"{asked.name} 60 IN A 192.0.2.66")
+
+
+def about(asked: Asked, name: str, type: str = "A") -> bytes:
+    """A lie whose question is another."""
+    other = dns.message.make_query(name, type, id=asked.id, use_edns=0)
+    return answer(Asked(other, "udp", asked.client), f"{name} 60 IN A 192.0.2.66")
+
+
+LIES: list[tuple[str, Script]] = [
+    ("id", lambda q: [with_id(lie(q), q.id ^ 1), 0.02, honest(q)]),
+    ("question", lambda q: [about(q, "evil.example."), 0.02, honest(q)]),
+    ("type", lambda q: [about(q, q.name, "AAAA"), 0.02, honest(q)]),
+    ("source", lambda q: [Elsewhere(lie(q)), 0.02, honest(q)]),
+    ("question, not reply", lambda q: [q.message.to_wire(), 0.02, honest(q)]),
+    ("short", lambda q: [b"", b"\0", lie(q)[:11], 0.02, honest(q)]),
+    ("flood", lambda q: [*[with_id(lie(q), q.id + n & 0xFFFF) for n in range(1, 500)], 0.02, honest(q)]),
+    ("twice", lambda q: [honest(q), lie(q)]),
+]
+
+
+@pytest.mark.parametrize(("kind", "script"), LIES)
+def test_lies_are_ignored(kind: str, script: Script) -> None:
+    reply, questions = both_ways(script)
+    assert ["192.0.2.1"] == answers(reply)
+    assert 1 == len(questions)
+
+
+def test_the_case_of_letters_goes_through() -> None:
+    reply, questions = both_ways(address, name="wWw.eXample.org")
+    assert ("wWw.eXample.org.", "wWw.eXample.org.") == (questions[0].name, reply.question[0].name.to_text())
+
+
+def test_questions_leave_with_random_ids_from_many_ports() -> None:
+    async def run() -> None:
+        async with FakeUpstream() as up, serving(forwarding(up.port)) as instance:
+            for n in range(1000):
+                await ask(instance, f"h{n}.example.org")
+            ports = Counter(asked.client[1] for asked in up.asked)
+            assert 8 <= len(ports) <= 1000 // 128 + 5
+            assert max(ports.values()) <= 128
+            ids = [asked.id for asked in up.asked]
+            assert len(set(ids)) > 950
+            assert sum(b - a & 0xFFFF < 16 for a, b in pairwise(ids)) < 10
+
+    asyncio.run(run())
+
+
+def test_many_questions_are_under_way_at_once() -> None:
+    def slow(asked: Asked) -> Sequence[Step]:
+        n = int(asked.name.split(".")[0])
+        return [0.1 - n / 4000, answer(asked, f"{asked.name} 60 IN A 192.0.2.{n}")]
+
+    async def run() -> None:
+        async with FakeUpstream(slow) as up, serving(forwarding(up.port)) as instance:
+            for transport in Transport:
+                asks = [ask(instance, f"{n}.example.org", transport=transport) for n in range(200)]
+                replies = await asyncio.wait_for(asyncio.gather(*asks), 2)
+                assert [[f"192.0.2.{n}"] for n in range(200)] == [answers(reply) for reply in replies]
+            assert up.connections <= 16
+
+    asyncio.run(run())
+
+
+# ---------------------------------------------------------------- failures
+
+
+def silent(asked: Asked) -> Sequence[Step]:
+    return []
+
+
+@pytest.fixture
+def closed_port(free_port: int) -> int:
+    return free_port
+
+
+FAILED: list[tuple[str, Script, str, Transport, str]] = [
+    ("silence", silent, "", Transport.UDP, "22 127.0.0.1:PORT: no reply within 0.1 s"),
+    ("silence over TCP", silent, "", Transport.TCP, "22 127.0.0.1:PORT: no reply within 0.1 s"),
+    ("garbage", lambda q: [honest(q)[:-20]], "", Transport.UDP, "23 127.0.0.1:PORT: its reply is cut short"),
+    ("closed", lambda q: [Close()], "", Transport.TCP, "23 127.0.0.1:PORT: it closed the connection"),
+    ("half", lambda q: [Half(honest(q), 20)], "", Transport.TCP, "23 127.0.0.1:PORT: it closed the connection"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "script", "options", "transport", "expected"), FAILED)
+def test_failures_say_why(kind: str, script: Script, options: str, transport: Transport, expected: str) -> None:
+    async def run() -> None:
+        async with (
+            FakeUpstream(script) as up,
+            serving(forwarding(up.port, options=f"read_timeout 100ms\n{options}")) as instance,
+        ):
+            reply = await ask(instance, "www.example.org", transport=transport, use_edns=0)
+            assert dns.rcode.SERVFAIL == reply.rcode()
+            assert [expected.replace("PORT", str(up.port))] == why(reply)
+            assert 2 == sum(asked.name == "www.example.org." for asked in up.asked)  # twice as many as upstreams
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("transport", Transport)
+def test_a_closed_port_moves_on_at_once(closed_port: int, transport: Transport) -> None:
+    async def run() -> None:
+        async with (
+            FakeUpstream() as up,
+            serving(forwarding(closed_port, up.port, options="policy sequential")) as instance,
+        ):
+            reply = await asyncio.wait_for(ask(instance, "www.example.org", transport=transport), 1)
+            assert ["192.0.2.1"] == answers(reply)
+
+    asyncio.run(run())
+
+
+def test_all_ports_closed_says_so(closed_port: int) -> None:
+    async def run() -> None:
+        async with serving(forwarding(closed_port)) as instance:
+            reply = await asyncio.wait_for(ask(instance, "www.example.org", use_edns=0), 1)
+            assert [f"23 127.0.0.1:{closed_port}: connection refused"] == why(reply)
+
+    asyncio.run(run())
+
+
+def test_a_dead_upstream_costs_one_query_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdns.upstream.upstream.CHECK", 0.1)
+
+    async def run() -> None:
+        async with FakeUpstream(silent) as dead, FakeUpstream() as up:
+            options = "policy sequential\nread_timeout 400ms\nhealth_check 50ms\nmax_fails 1"
+            async with serving(forwarding(dead.port, up.port, options=options)) as instance:
+                loop = asyncio.get_running_loop()
+                took = []
+                for n in range(20):
+                    began = loop.time()
+                    assert ["192.0.2.1"] == answers(await ask(instance, f"{n}.example.org"))
+                    took.append(loop.time() - began > 0.39)
+                assert [True] + [False] * 19 == took
+                await asyncio.sleep(0.2)  # a check fails
+                assert [True, False] == [upstream.health.down for upstream in plugin(instance).upstreams]
+                dead.script = address
+                await asyncio.sleep(0.4)
+                assert [False, False] == [upstream.health.down for upstream in plugin(instance).upstreams]
+                await ask(instance, "again.example.org")
+                assert "again.example.org." == dead.asked[-1].name
+
+    asyncio.run(run())
+
+
+CHECKS = [("", ". NS", True), ("health_check 20ms no_rec domain Example.org", "example.org. NS", False),
+          ("force_tcp", ". NS", True)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "question", "recursion"), CHECKS)
+def test_what_a_check_asks(options: str, question: str, recursion: bool) -> None:
+    options = f"read_timeout 50ms\n{options}"
+
+    async def run() -> None:
+        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options=options)) as instance:
+            await ask(instance, "www.example.org")
+            check = next(asked for asked in up.asked if asked.name != "www.example.org.")
+            asked = check.message.question[0]
+            assert (question, recursion, "tcp" if "tcp" in options else "udp") == (
+                f"{asked.name} {asked.rdtype.name}", bool(check.message.flags & RD), check.transport
+            )  # fmt: skip
+
+    asyncio.run(run())
+
+
+ALL_DOWN = [("", ["192.0.2.1"], 1.0), ("failfast_all_unhealthy_upstreams", [], 1.0)]
+
+
+@pytest.mark.parametrize(("options", "expected", "broken"), ALL_DOWN)
+def test_all_are_down(options: str, expected: list[str], broken: float) -> None:
+    async def run() -> None:
+        async with FakeUpstream() as up, serving(forwarding(up.port, options=options)) as instance:
+            plugin(instance).upstreams[0].health.fails = 2
+            assert expected == answers(await ask(instance, "www.example.org"))
+            assert broken == counted(instance, "coredns_forward_healthcheck_broken_total")
+
+    asyncio.run(run())
+
+
+def test_max_fails_0_checks_nothing(closed_port: int) -> None:
+    async def run() -> None:
+        async with serving(forwarding(closed_port, options="max_fails 0")) as instance:
+            await ask(instance, "www.example.org")
+            health = plugin(instance).upstreams[0].health
+            assert (False, False) == (health.suspect, health.down)
+
+    asyncio.run(run())
+
+
+def test_one_deadline_for_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdns.plugins.forward.DEADLINE", 0.35)
+
+    async def run() -> None:
+        async with FakeUpstream(silent) as a, FakeUpstream(silent) as b:
+            options = "read_timeout 200ms\nmax_connect_attempts 0"
+            async with serving(forwarding(a.port, b.port, options=options)) as instance:
+                began = asyncio.get_running_loop().time()
+                reply = await ask(instance, "www.example.org")
+                assert 0.3 < asyncio.get_running_loop().time() - began < 1.5
+                assert dns.rcode.SERVFAIL == reply.rcode()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("attempts", "expected"), [("1", 1), ("3", 3)])
+def test_max_connect_attempts(attempts: str, expected: int, closed_port: int) -> None:
+    async def run() -> None:
+        async with serving(forwarding(closed_port, options=f"max_connect_attempts {attempts}")) as instance:
+            await ask(instance, "www.example.org")
+            assert expected == counted(instance, "coredns_forward_requests_total", f"127.0.0.1:{closed_port}")
+
+    asyncio.run(run())
+
+
+def counted(instance: Instance, name: str, *labels: str) -> float:
+    for collector in instance.collectors:
+        for metric in collector():
+            if isinstance(metric, Metric) and metric.name == name:
+                return metric.values.get(labels, 0.0)
+    raise AssertionError(f"no metric {name}")
+
+
+def test_over_max_concurrent_is_refused_and_counted() -> None:
+    async def run() -> None:
+        async with (
+            FakeUpstream(lambda q: [0.1, honest(q)]) as up,
+            serving(forwarding(up.port, options="max_concurrent 2")) as instance,
+        ):
+            replies = await asyncio.gather(*(ask(instance, f"{n}.example.org", use_edns=0) for n in range(5)))
+            codes = Counter(dns.rcode.to_text(reply.rcode()) for reply in replies)
+            assert {"NOERROR": 2, "REFUSED": 3} == codes
+            assert ["0 2 queries wait for upstreams already (max_concurrent)"] == why(replies[4])
+            assert 3 == counted(instance, "coredns_forward_max_concurrent_rejects_total")
+            assert ["192.0.2.1"] == answers(await ask(instance, "again.example.org"))
+
+    asyncio.run(run())
+
+
+def test_a_query_that_is_given_up_leaves_nothing_behind() -> None:
+    async def run() -> None:
+        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options="max_concurrent 1")) as instance:
+            for transport in Transport:
+                task = asyncio.ensure_future(ask(instance, "www.example.org", transport=transport))
+                await asyncio.sleep(0.05)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            up.script = address
+            assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org"))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("transport", Transport)
+def test_what_waits_at_the_end_ends_too(transport: Transport) -> None:
+    async def run() -> None:
+        options = "max_connect_attempts 0"
+        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options=options)) as instance:
+            waiting = asyncio.ensure_future(ask(instance, "www.example.org", transport=transport))
+            await asyncio.sleep(0.05)
+            await instance.close()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+# ---------------------------------------------------------------- which upstream
+
+
+@asynccontextmanager
+async def three() -> AsyncIterator[list[FakeUpstream]]:
+    async with FakeUpstream() as a, FakeUpstream() as b, FakeUpstream() as c:
+        yield [a, b, c]
+
+
+POLICIES = [
+    ("sequential", lambda counts: counts == [60, 0, 0]),
+    ("round_robin", lambda counts: counts == [20, 20, 20]),
+    ("random", lambda counts: min(counts) > 4 and sum(counts) == 60),
+]
+
+
+@pytest.mark.parametrize(("policy", "holds"), POLICIES)
+def test_policies(policy: str, holds: Any) -> None:
+    async def run() -> None:
+        async with three() as ups:
+            async with serving(forwarding(*(up.port for up in ups), options=f"policy {policy}")) as instance:
+                for n in range(60):
+                    await ask(instance, f"{n}.example.org")
+            assert holds([len(up.asked) for up in ups]), [len(up.asked) for up in ups]
+
+    asyncio.run(run())
+
+
+def test_the_fastest_is_asked_most_and_the_others_now_and_then() -> None:
+    async def run() -> None:
+        async with three() as ups:
+            ups[0].script = ups[2].script = lambda q: [0.02, honest(q)]
+            async with serving(forwarding(*(up.port for up in ups), options="policy fastest")) as instance:
+                for n in range(200):
+                    await ask(instance, f"{n}.example.org")
+            slow, fast = len(ups[0].asked) + len(ups[2].asked), len(ups[1].asked)
+            assert fast > 150 and 2 < slow < 50, (fast, slow)
+
+    asyncio.run(run())
+
+
+def test_failover_asks_the_next_and_returns_the_last() -> None:
+    async def run() -> None:
+        async with three() as ups:
+            options = "policy sequential\nfailover SERVFAIL REFUSED"
+            async with serving(forwarding(*(up.port for up in ups), options=options)) as instance:
+                ups[0].script = lambda q: [answer(q, rcode="SERVFAIL")]
+                ups[1].script = lambda q: [answer(q, rcode="REFUSED")]
+                assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org"))
+                ups[2].script = ups[1].script
+                assert dns.rcode.REFUSED == (await ask(instance, "www.example.org")).rcode()
+                assert [2, 2, 2] == [len(up.asked) for up in ups]
+
+    asyncio.run(run())
+
+
+NEXT = [
+    ("next NXDOMAIN", "NXDOMAIN", ["192.0.2.1"]),
+    ("next NXDOMAIN", "REFUSED", []),
+    ("next_on_nodata", "NOERROR", ["192.0.2.1"]),
+    ("", "NOERROR", []),
+]
+
+
+@pytest.mark.parametrize(("option", "rcode", "expected"), NEXT)
+def test_next_asks_the_next_forward(option: str, rcode: str, expected: list[str]) -> None:
+    async def run() -> None:
+        async with FakeUpstream(lambda q: [answer(q, rcode=rcode)]) as first, FakeUpstream() as second:
+            lines = f"forward . 127.0.0.1:{first.port} {{\n{option}\n}}\n"
+            async with serving(in_block(lines)) as instance:  # without another, it has no meaning
+                assert [] == answers(await ask(instance, "www.example.org"))
+            async with serving(in_block(f"{lines}forward . 127.0.0.1:{second.port}")) as instance:
+                assert expected == answers(await ask(instance, "www.example.org"))
+
+    asyncio.run(run())
+
+
+def test_an_upstream_that_is_taken_out_is_not_asked_but_can_be_probed() -> None:
+    async def run() -> None:
+        async with FakeUpstream() as up, serving(forwarding(up.port)) as instance:
+            forward = plugin(instance)
+            [upstream] = forward.upstreams
+            forward.exclude(upstream, "its questions come back to this server")
+            reply = await ask(instance, "www.example.org", use_edns=0)
+            assert [f"22 127.0.0.1:{up.port}: its questions come back to this server"] == why(reply)
+            assert [] == up.asked
+            response = await forward.ask(upstream, Query("probe.example.", 13))
+            assert ("127.0.0.1:" + str(up.port), 1) == (response.upstream, len(up.asked))
+            forward.include(upstream)
+            assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org"))
+
+    asyncio.run(run())
+
+
+def test_a_probe_says_why_it_failed(closed_port: int) -> None:
+    async def run() -> None:
+        async with serving(forwarding(closed_port)) as instance:
+            forward = plugin(instance)
+            with pytest.raises(UpstreamError, match="connection refused"):
+                await forward.ask(forward.upstreams[0], Query("probe.example.", 13))
+
+    asyncio.run(run())
+
+
+# ---------------------------------------------------------------- connections
+
+
+@pytest.mark.parametrize("gone", [[Close()], [0.05, Close()]])
+def test_a_connection_that_was_closed_meanwhile_costs_nothing(gone: list[Step]) -> None:
+    async def run() -> None:
+        async with FakeUpstream(lambda q: [honest(q), *gone]) as up, serving(forwarding(up.port)) as instance:
+            for _ in range(3):
+                assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org", transport=Transport.TCP))
+                await asyncio.sleep(0.02)
+            assert not plugin(instance).upstreams[0].health.suspect
+
+    asyncio.run(run())
+
+
+AGES = [("", 1), ("expire 50ms", 3), ("max_age 50ms\nexpire 50ms", 3)]
+
+
+@pytest.mark.parametrize(("options", "expected"), AGES)
+def test_connections_are_kept_until_they_are_idle_or_old(options: str, expected: int) -> None:
+    async def run() -> None:
+        async with FakeUpstream() as up, serving(forwarding(up.port, options=f"force_tcp\n{options}")) as instance:
+            for n in range(3):
+                await ask(instance, f"{n}.example.org")
+                await asyncio.sleep(0.15)
+            assert expected == up.connections
+            to = ("forward", f"127.0.0.1:{up.port}", "tcp")
+            assert (3 - expected, expected) == (
+                counted(instance, "coredns_proxy_conn_cache_hits_total", *to),
+                counted(instance, "coredns_proxy_conn_cache_misses_total", *to),
+            )
+
+    asyncio.run(run())
+
+
+def test_max_idle_conns() -> None:
+    async def run() -> None:
+        async with (
+            FakeUpstream(lambda q: [0.05, honest(q)]) as up,
+            serving(forwarding(up.port, options="force_tcp\nmax_idle_conns 1")) as instance,
+        ):
+            for expected in (4, 7):
+                await asyncio.gather(*(ask(instance, f"{n}.example.org") for n in range(4)))
+                assert expected == up.connections
+                await asyncio.sleep(0.15)
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    return certificate(tmp_path_factory.mktemp("tls"), "dns.example")
+
+
+TLS = [
+    ("tls CA", "", ["192.0.2.1"], []),
+    ("tls CA\ntls_servername dns.example", "", ["192.0.2.1"], []),
+    ("tls CA", "%dns.example", ["192.0.2.1"], []),
+    ("tls CA\ntls_servername other.example", "", [],
+     ["its certificate: Hostname mismatch, certificate is not valid for 'other.example'."]),
+    ("", "", [], ["its certificate: self-signed certificate"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "name", "expected", "reasons"), TLS)
+def test_dns_over_tls(tls: tuple[Any, str], options: str, name: str, expected: list[str], reasons: list[str]) -> None:
+    context, ca = tls
+
+    async def run() -> None:
+        async with FakeUpstream(context=context) as up:
+            line = f"forward . tls://127.0.0.1{name}:{up.port} {{\n{options.replace('CA', ca)}\n}}"
+            async with serving(in_block(line)) as instance:
+                for n in range(3):
+                    reply = await ask(instance, f"{n}.example.org", use_edns=0)
+                    assert expected == answers(reply)
+                    assert [f"23 127.0.0.1:{up.port}: {reason}" for reason in reasons] == why(reply)
+                if expected:
+                    assert (1, {"tls"}) == (up.connections, {asked.transport for asked in up.asked})
+
+    asyncio.run(run())
+
+
+def test_tls_to_what_speaks_none_fails() -> None:
+    async def run() -> None:
+        async with FakeUpstream() as up:
+            corefile = forwarding(up.port, scheme="tls://", options="read_timeout 200ms")
+            async with serving(corefile) as instance:
+                assert dns.rcode.SERVFAIL == (await ask(instance, "www.example.org")).rcode()
+
+    asyncio.run(run())
+
+
+# ---------------------------------------------------------------- files, reload, metrics
+
+
+def test_a_file_of_nameservers_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr("kdns.plugins.forward.WATCH", 0.02)
+    file, other = tmp_path / "resolv.conf", tmp_path / "other"
+    file.write_text("nameserver 127.0.0.1\n")
+
+    async def run() -> None:
+        async with serving(in_block(f"forward . {file}")) as instance:
+            forward = plugin(instance)
+            running = asyncio.ensure_future(forward.run())
+            first = forward.upstreams
+            for text, expected in (
+                ("nameserver 127.0.0.2\nnameserver 127.0.0.1\n", ["127.0.0.2:53", "127.0.0.1:53"]),
+                ("", ["127.0.0.2:53", "127.0.0.1:53"]),
+                ("nameserver nonsense\n", ["127.0.0.2:53", "127.0.0.1:53"]),
+                (None, ["127.0.0.2:53", "127.0.0.1:53"]),
+                ("nameserver 127.0.0.3\n", ["127.0.0.3:53"]),
+            ):
+                if text is None:
+                    file.unlink()
+                else:
+                    other.write_text(text)
+                    other.replace(file)
+                await asyncio.sleep(0.1)
+                assert expected == [upstream.name for upstream in forward.upstreams]
+                if "127.0.0.1:53" in expected:
+                    assert first[0] in forward.upstreams
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())
+    assert [
+        f"{file} names no nameserver, they stay as they were",
+        f"{file} names no nameserver, they stay as they were",
+        f"cannot read {file}, its nameservers stay as they were: [Errno 2] No such file or directory: '{file}'",
+    ] == [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_file_is_looked_for_below_root(tmp_path: Path) -> None:
+    (tmp_path / "upstreams").write_text("nameserver 127.0.0.9\n")
+    instance = configure(in_block(f"root {tmp_path}\nforward . upstreams"))
+    assert ["127.0.0.9:53"] == [upstream.name for upstream in plugin(instance).upstreams]
+    asyncio.run(instance.close())
+
+
+def test_what_is_equal_outlives_a_reload() -> None:
+    async def run() -> None:
+        async with FakeUpstream() as up, serving(forwarding(up.port)) as first:
+            await ask(first, "www.example.org", transport=Transport.TCP)
+            kept = plugin(first).upstreams
+            for options, carried in (("", True), ("max_concurrent 5", True), ("expire 20s", False)):
+                second = configure(forwarding(up.port, options=options), instance=Instance(first.carried))
+                assert carried == (plugin(second).upstreams == kept)
+                if carried:
+                    await ask(second, "www.example.org", transport=Transport.TCP)
+                await second.close(wanted=first.carried.values())
+            assert 1 == up.connections
+
+    asyncio.run(run())
+
+
+def test_what_is_counted() -> None:
+    async def run() -> None:
+        async with (
+            FakeUpstream(lambda q: [answer(q, rcode="NXDOMAIN")] if "no" in q.name else address(q)) as up,
+            serving(forwarding(up.port)) as instance,
+        ):
+            for name in ("a.example", "b.example", "no.example"):
+                await ask(instance, name)
+            to = f"127.0.0.1:{up.port}"
+            metrics = {metric.name: metric for collector in instance.collectors for metric in collector()}
+            assert {(to, "NOERROR"): 2.0, (to, "NXDOMAIN"): 1.0} == metrics["coredns_forward_responses_total"].values
+            assert {(to,): 3.0} == metrics["coredns_forward_requests_total"].values
+            assert {(to,): 0.0} == metrics["kdns_forward_down"].values
+            seconds: Any = metrics["coredns_proxy_request_duration_seconds"]
+            assert {("forward", to, "NOERROR"): 2, ("forward", to, "NXDOMAIN"): 1} == {
+                labels: sum(tally.counts) for labels, tally in seconds.values.items()
+            }
+
+    asyncio.run(run())
+
+
+def test_metrics_of_several_forwards_are_one() -> None:
+    instance = configure("a { forward . 127.0.0.1\n}\nb { forward . 127.0.0.1\n}".replace("{ f", "{\nf"))
+    assert 1 == len([metric for collector in instance.collectors for metric in collector() if "requests" in metric.name])
+    asyncio.run(instance.close())
+
+
+# ---------------------------------------------------------------- a real one
+
+ZONE = """
+server:
+    interface: 127.0.0.1@{port}
+    port: {port}
+    do-daemonize: no
+    username: ""
+    chroot: ""
+    directory: "{folder}"
+    pidfile: ""
+    use-syslog: no
+    logfile: ""
+    do-ip6: no
+    access-control: 127.0.0.0/8 allow
+    module-config: "iterator"
+    local-zone: "example.org." static
+    local-data: "example.org. 300 IN SOA ns.example.org. host.example.org. 1 7200 1800 86400 30"
+    local-data: "www.example.org. 60 IN A 192.0.2.1"
+    local-data: "www.example.org. 60 IN AAAA 2001:db8::1"
+    local-data: "mail.example.org. 60 IN MX 10 www.example.org."
+    {many}
+remote-control:
+    control-enable: no
+"""
+
+
+@pytest.fixture
+def unbound(tmp_path: Path, free_port: int) -> Iterator[int]:
+    if UNBOUND is None:
+        pytest.skip("unbound is not installed")
+    many = "\n".join(f'    local-data: "many.example.org. 60 IN TXT {n:03d}{"x" * 200}"' for n in range(20))
+    (tmp_path / "unbound.conf").write_text(ZONE.format(port=free_port, folder=tmp_path, many=many))
+    process = subprocess.Popen([UNBOUND, "-d", "-c", tmp_path / "unbound.conf"], stderr=subprocess.DEVNULL)
+    try:
+        yield free_port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+REAL = [
+    ("www.example.org", "A", Transport.UDP, "NOERROR", ["192.0.2.1"], False),
+    ("www.example.org", "AAAA", Transport.TCP, "NOERROR", ["2001:db8::1"], False),
+    ("mail.example.org", "MX", Transport.UDP, "NOERROR", ["10 www.example.org."], False),
+    ("www.example.org", "TXT", Transport.UDP, "NOERROR", [], False),
+    ("no.example.org", "A", Transport.UDP, "NXDOMAIN", [], False),
+    ("many.example.org", "TXT", Transport.UDP, "NOERROR", [], True),
+]
+
+
+def test_unbound_as_upstream(unbound: int) -> None:
+    async def run() -> None:
+        async with serving(forwarding(unbound, options="max_connect_attempts 0")) as instance:
+            for name, type, transport, rcode, expected, truncated in REAL:
+                reply = await ask(instance, name, type, transport=transport, use_edns=0)
+                assert (rcode, expected, truncated) == (
+                    dns.rcode.to_text(reply.rcode()), answers(reply), bool(reply.flags & dns.flags.TC)
+                )  # fmt: skip
+                assert bool(expected) or truncated or reply.authority[0].rdtype.name == "SOA"
+            assert 20 == len(answers(await ask(instance, "many.example.org", "TXT", transport=Transport.TCP)))
+
+    asyncio.run(run())
+
+
+def test_a_failure_is_no_answer_of_anybody(closed_port: int) -> None:
+    async def run() -> None:
+        async with serving(forwarding(closed_port)) as instance:
+            query = Query("www.example.org.", 1)
+            response = await plugin(instance).answer(query, instance.sites[0].handler)
+            assert (SERVFAIL, False, False, "forward", 0.0) == (
+                response.rcode, response.foreign, response.authoritative, response.made_by, response.stable_for
+            )  # fmt: skip
+
+    asyncio.run(run())
