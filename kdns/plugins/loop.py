@@ -1,0 +1,202 @@
+"""*loop* - finds upstreams that hand questions back to this server, and takes them out.
+
+Description
+    Every upstream of every *forward* in the server block is asked a question that nobody else asks,
+    `<random>.<random>.ZONE HINFO`. Where it arrives here, that upstream forwards to this server: it is not asked any
+    more, all else goes on, the log names it, and so does the metric. A common cause is a /etc/resolv.conf with an
+    address of the machine itself, such as 127.0.0.53.
+
+    They are asked at the start, after a reload, when the upstreams change, and every ten minutes; those taken out every 30
+    seconds, and after three times without a loop they are asked again by *forward*.
+
+    The question goes to the upstream past *cache*. A loop through several servers is found where they pass HINFO on.
+
+    Only once in a server block.
+
+Syntax
+    loop [exit]
+
+    exit                 a loop ends the process with exit code 1, as in CoreDNS.
+
+Metrics
+    - `kdns_loop_detected{zone, to}`: 1 for an upstream that was taken out.
+
+Examples
+    Nothing is lost where one of the nameservers is this server:
+
+        . {
+            loop
+            forward . /etc/resolv.conf
+        }
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from kdns import names
+from kdns.corefile import Directive
+from kdns.errors import KdnsError
+from kdns.message import NXDOMAIN, Query, Response
+from kdns.metrics import Gauge
+from kdns.plugin import Handler
+from kdns.site import Site
+
+log = logging.getLogger(__name__)
+
+HINFO = 13
+AGAIN = 30.0  # seconds until an upstream that was taken out is probed again
+ALL = 600.0  # seconds until all are
+LOOK = 1.0  # seconds between looks at which upstreams there are
+CLEAN = 3  # probes in a row that must not come back: behind an address there may be several servers
+CAUSE = "it forwards to this server (loop)"
+
+
+class Upstream(Protocol):
+    name: str
+    excluded: str
+
+
+class Forward(Protocol):
+    """What *forward* offers."""
+
+    @property
+    def upstreams(self) -> Sequence[Upstream]: ...
+    async def ask(self, upstream: Upstream, query: Query, /) -> Response: ...
+    def exclude(self, upstream: Upstream, why: str, /) -> None: ...
+    def include(self, upstream: Upstream, /) -> None: ...
+
+
+class Probed(NamedTuple):
+    """An upstream as one *forward* has it, and the zone of that."""
+
+    forward: Forward
+    upstream: Upstream
+    zone: str
+
+
+def setup(directive: Directive, site: Site) -> "Loop":
+    site.once(directive)
+    directive.no_block()
+    ends = directive.choice(("exit",)) == "exit" if directive.arguments(0, 1) else False
+    plugin = Loop(site, ends)
+    site.instance.collectors.append(plugin.metrics)
+    site.instance.on_close.append(plugin.close)
+    return plugin
+
+
+class Loop:
+    """The link of the chain: it sees what comes back."""
+
+    def __init__(self, site: Site, ends: bool = False) -> None:
+        self.site, self.ends = site, ends
+        self.looping: dict[str, tuple[Probed, str]] = {}  # taken out, by name, and the reason as *forward* was told
+        self._clean: dict[str, int] = {}  # probes of those that did not come back, in a row
+        self._probes: dict[str, Probed] = {}  # by the name asked
+        self._came_back: set[str] = set()
+
+    async def answer(self, query: Query, next: Handler) -> Response:
+        if query.type == HINFO and query.name in self._probes:
+            self._came_back.add(query.name)
+            self._take_out(self._probes[query.name], f"{query.client} -> {query.local}")
+            return Response(rcode=NXDOMAIN, authoritative=False, made_by="loop")
+        return await next(query)
+
+    async def run(self) -> None:
+        while True:
+            all = self.all()
+            await self.probe(all)
+            for _ in range(round(ALL / AGAIN)):
+                if not await self._same(all):
+                    break
+                await self.probe([probed for probed, _ in self.looping.values()])
+
+    async def _same(self, all: list[Probed]) -> bool:
+        """Wait until it is time to probe again; False as soon as the upstreams are not those any more."""
+        for _ in range(round(AGAIN / LOOK)):
+            await asyncio.sleep(LOOK)
+            if self.all() != all:
+                return False
+        return True
+
+    def all(self) -> list[Probed]:
+        """All upstreams of the server block."""
+        forwards: list[Forward] = self.site.plugin("forward")  # type: ignore[assignment]
+        directives = [directive for directive in self.site.block.directives if directive.name == "forward"]
+        out = []
+        for forward, directive in zip(forwards, directives, strict=True):
+            zone = Directive("", directive.args[:1]).origins()[0]
+            zone = next((own for own in self.site.zones if names.is_below(own, zone)), zone)
+            out += [Probed(forward, upstream, zone) for upstream in forward.upstreams]
+        return out
+
+    async def probe(self, several: list[Probed]) -> None:
+        """Ask each upstream; take out those from which it comes back, and back in those from which it does not any more."""
+        present = {probed.upstream.name for probed in self.all()}
+        for name in [name for name in self.looping if name not in present]:
+            self._take_in(name, "it is no upstream any more")
+        self._probes = {f"{_random()}.{_random()}.{probed.zone.lstrip('.')}": probed for probed in several}
+        self._came_back = set()
+        await asyncio.gather(*(self._ask(name, probed) for name, probed in self._probes.items()))
+        for name, probed in self._probes.items():
+            label = probed.upstream.name
+            if name not in self._came_back and label in self.looping:
+                self._clean[label] = self._clean.get(label, 0) + 1
+                if self._clean[label] >= CLEAN:
+                    self._take_in(label, "questions do not come back from it any more")
+        if self.ends and self.looping:
+            raise SystemExit(1)
+
+    async def _ask(self, name: str, probed: Probed) -> None:
+        try:
+            await probed.forward.ask(probed.upstream, Query(name, HINFO))
+        except KdnsError:  # no answer is as good as any: what counts is whether the question arrives here
+            pass
+
+    def _take_out(self, probed: Probed, way: str) -> None:
+        label = probed.upstream.name
+        self._clean[label] = 0
+        if label in self.looping:
+            return
+        if self.ends:
+            log.critical('Loop (%s) detected for zone "%s": upstream %s forwards to this server', way, probed.zone, label)
+        else:
+            log.error(
+                'Loop (%s) detected for zone "%s": upstream %s forwards to this server and is not asked any more; '
+                "take it out of the Corefile or of the file of nameservers", way, probed.zone, label,
+            )  # fmt: skip
+        why = "".join(CAUSE)  # a string of our own, so that `_include` knows it
+        self.looping[label] = probed, why
+        probed.forward.exclude(probed.upstream, why)
+
+    def _take_in(self, label: str, why: str) -> None:
+        self._include(label)
+        del self.looping[label]
+        log.info("upstream %s is asked again where it is one: %s", label, why)
+
+    def _include(self, label: str) -> None:
+        """Undo it, unless the *loop* of another server block, or of the next generation, took it out meanwhile."""
+        probed, why = self.looping[label]
+        if probed.upstream.excluded is why:
+            probed.forward.include(probed.upstream)
+
+    def remarks(self) -> list[str]:
+        """What a person should know, although it is no reason not to be ready."""
+        return [f"upstream {label} is not asked: {CAUSE}" for label in self.looping]
+
+    def metrics(self) -> list[Gauge]:
+        gauge = Gauge("kdns_loop_detected", "1 for an upstream that forwards to this server.", ("zone", "to"))
+        for label, (probed, _) in self.looping.items():
+            gauge.set(1, probed.zone, label)
+        return [gauge]
+
+    def close(self) -> None:
+        """Upstreams outlive this generation."""
+        for label in self.looping:
+            self._include(label)
+
+
+def _random() -> int:
+    return random.SystemRandom().getrandbits(62)

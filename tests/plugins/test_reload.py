@@ -1,0 +1,204 @@
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from kdns.metrics import Metric
+from kdns.plugins.reload import content_hash, read_files, Reload
+from kdns.server.configure import configure
+from kdns.server.run import Server
+from kdns.site import Instance
+from tests.plugins.serving import in_block, refused
+
+
+class Reloading:
+    """An instance made from a file, that counts how often it was to be reloaded."""
+
+    def __init__(self, corefile: Path, can: bool = True) -> None:
+        self.can = can
+        self.asked = 0
+        self.instance = Instance()
+        self.instance.corefile = str(corefile)
+        self.instance.files = read_files(str(corefile))
+        self.instance.reload = self.reload
+        self.plugin = Reload(self.instance)
+
+    async def reload(self) -> bool:
+        self.asked += 1
+        return self.can
+
+    def look(self) -> int:
+        """How often it was asked for, after another look."""
+        asyncio.run(self.plugin.look())
+        return self.asked
+
+
+def values(metrics: list[Metric]) -> dict[str, float]:
+    return {" ".join([metric.name, *labels]): value for metric in metrics for labels, value in metric.values.items()}
+
+
+def test_content_counts(tmp_path: Path) -> None:
+    corefile = tmp_path / "Corefile"
+    corefile.write_text("a")
+    scene = Reloading(corefile)
+    asked = [scene.look()]
+    os.utime(corefile, (1, 1))
+    asked.append(scene.look())
+    for text in ("b", "b", "a", "a", "c"):
+        corefile.write_text(text)
+        asked.append(scene.look())
+    assert [0, 0, 1, 1, 1, 1, 2] == asked
+
+
+def test_a_bad_one_is_counted_once(tmp_path: Path) -> None:
+    corefile = tmp_path / "Corefile"
+    corefile.write_text("a")
+    scene = Reloading(corefile, can=False)
+    counts = []
+    for text in ("b", "b", "a", "c", "c"):
+        corefile.write_text(text)
+        scene.look()
+        counts.append(scene.plugin.failed.values[()])
+    assert [1, 1, 1, 2, 2] == counts
+    served = content_hash({str(corefile): "a"})
+    expected = {"coredns_reload_failed_total": 2, f"coredns_reload_version_info sha512 {served}": 1}
+    assert expected == values(scene.plugin.metrics())
+
+
+def test_a_configmap_is_swapped(tmp_path: Path) -> None:
+    """The kubelet writes a new folder, and swaps the symlink that leads to it."""
+    for name, text in (("..1", "a"), ("..2", "b"), ("..3", "b")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Corefile").write_text(text)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "Corefile").symlink_to("..data/Corefile")
+    scene = Reloading(tmp_path / "Corefile")
+    asked = [scene.look()]
+    for name in ("..2", "..3"):
+        (tmp_path / "..tmp").symlink_to(name)
+        os.replace(tmp_path / "..tmp", tmp_path / "..data")
+        asked.append(scene.look())
+    assert [0, 1, 1] == asked
+
+
+def test_what_is_imported_counts(tmp_path: Path) -> None:
+    corefile = tmp_path / "Corefile"
+    corefile.write_text(". {\nimport one\nimport conf.d/*.conf\n}\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "one").write_text("whoami\n")
+    scene = Reloading(corefile)
+    asked = [scene.look()]
+    for name, text in (("one", "log\n"), ("conf.d/a.conf", "errors\n"), ("conf.d/a.txt", "errors\n"), ("two", "whoami\n")):
+        (tmp_path / name).write_text(text)
+        asked.append(scene.look())
+    (tmp_path / "one").unlink()
+    asked.append(scene.look())
+    assert [0, 1, 2, 2, 2, 3] == asked
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", None])
+def test_a_corefile_that_cannot_be_read_just_now(
+    tmp_path: Path, text: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    corefile = tmp_path / "Corefile"
+    corefile.write_text("a")
+    scene = Reloading(corefile)
+    corefile.unlink()
+    if text is not None:
+        corefile.write_bytes(text)
+    assert (0, 0, ["WARNING"]) == (
+        scene.look(), scene.plugin.failed.values[()], [record.levelname for record in caplog.records],
+    )  # fmt: skip
+
+
+def test_what_is_read_at_a_start_is_what_is_looked_at(tmp_path: Path) -> None:
+    corefile = tmp_path / "Corefile"
+    (tmp_path / "one").write_text("whoami\n")
+    corefile.write_text(". {\nreload\nimport one\n}\n")
+    instance = configure(corefile.read_text(), str(corefile))
+    assert read_files(str(corefile)) == instance.files
+
+
+def test_the_hash() -> None:
+    octets = b"".join(len(part).to_bytes(8, "big") + part for part in (b"a", b"1", b"b", b"2"))
+    assert hashlib.sha512(octets).hexdigest() == content_hash({"b": "2", "a": "1"})
+    assert content_hash({"a": "1b2"}) != content_hash({"a": "1", "b": "2"})
+
+
+@pytest.mark.parametrize(
+    ("line", "low", "high"),
+    [
+        ("reload", 22.5, 37.5),
+        ("reload 10s", 7.5, 12.5),
+        ("reload 10s 2s", 9, 11),
+        ("reload 2s 0s", 2, 2),
+        ("reload 60s 20s", 50, 70),
+    ],
+)
+def test_the_interval(line: str, low: float, high: float) -> None:
+    found = []
+    for _ in range(50):
+        plugin = configure(in_block(line)).sites[0].plugin("reload")[0]
+        assert isinstance(plugin, Reload)
+        found.append(plugin.interval)
+    assert all(low <= interval <= high for interval in found)
+    assert (low == high) == (len(set(found)) == 1)
+
+
+def test_there_is_one_in_a_corefile() -> None:
+    instance = configure("a. {\nreload off\n}\nb. {\nreload 5s 0s\n}\nc. {\nreload 9s 0s\n}\n")
+    plugins = [plugin for site in instance.sites for plugin in site.plugin("reload")]
+    assert [5.0] == [plugin.interval for plugin in plugins if isinstance(plugin, Reload)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("reload 1s", "Corefile:2: reload: '1s' is out of range: at least 2s"),
+        ("reload 5s 500ms", "Corefile:2: reload: '500ms' is too short: a jitter is 0s or at least 1s"),
+        ("reload 5s -2s", "Corefile:2: reload: '-2s' is out of range: at least 0s"),
+        ("reload soon", "Corefile:2: reload: 'soon' is not a duration such as 5s, 1m30s or 500ms"),
+        ("reload 5s 1s 1s", "Corefile:2: reload: takes 0 to 2 arguments, has 3"),
+        ("reload {\noff\n}", "Corefile:2: reload: takes no block"),
+        ("reload\nreload", "Corefile:3: reload: may stand only once in a server block, and stands at Corefile:2"),
+    ],
+)
+def test_what_it_refuses(lines: str, expected: str) -> None:
+    assert expected == refused(in_block(lines))
+
+
+def test_a_server_takes_up_what_is_new(tmp_path: Path, free_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    corefile = tmp_path / "Corefile"
+
+    def write(lines: str) -> None:
+        corefile.write_text(f". {{\nbind 127.0.0.1\nreload\n{lines}\n}}\n")
+
+    async def some() -> list[tuple[list[str], float]]:
+        write("cache 30\nwhoami")
+        server = Server(corefile.read_text(), str(corefile), free_port)
+        await server.start()
+        out = []
+        try:
+            for lines in ("cache 30\nwhoami", "cach 30", "cach 30", "cache 60\nwhoami", "whoami"):
+                write(lines)
+                plugin = server.instance.sites[0].plugin("reload")[0]
+                assert isinstance(plugin, Reload)
+                await plugin.look()
+                out.append(([name for name, _ in server.instance.sites[0].plugins], plugin.failed.values[()]))
+        finally:
+            hurry = asyncio.Event()
+            hurry.set()
+            await server.stop(hurry)
+        return out
+
+    both = ["reload", "cache", "whoami"]
+    assert [(both, 0), (both, 1), (both, 1), (both, 1), (["reload", "whoami"], 1)] == asyncio.run(some())
+    failures = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(failures) == 1
+    assert f"{corefile}:4: unknown plugin 'cach', did you mean 'cache'?" in failures[0]
+
+
+def test_without_a_file_there_is_nothing_to_look_after() -> None:
+    asyncio.run(asyncio.wait_for(Reload(Instance()).run(), 1))
