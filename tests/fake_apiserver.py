@@ -2,8 +2,8 @@
 
     async with FakeApiServer() as api:
         api.put("services", {"metadata": {"name": "web", "namespace": "prod"}, "spec": {...}})
-        api.play("services", gone, on=WATCH)                  # the next watch is answered with 410
-        api.play("endpointslices", not_found, times=None)     # as on a server that has none
+        api.play("services", faults.gone, on=WATCH)                  # the next watch is answered with 410
+        api.play("endpointslices", faults.not_found, times=None)     # as on a server that has none
         ... api.count("services", "watch") ...
 
 A fault is a coroutine function that takes the Exchange: it answers it, or returns None and the usual answer follows.
@@ -59,7 +59,7 @@ class FakeApiServer:
         self.requests: list[Received] = []
         self._stores = {resource: _Store() for resource in RESOURCES}
         self._faults: list[_Queued] = []
-        self._pages: dict[str, tuple[int, list[Object]]] = {}
+        self.pages: dict[str, tuple[int, list[Object]]] = {}
         self._open: set[Exchange] = set()
         self._runner: web.AppRunner | None = None
 
@@ -198,9 +198,9 @@ class FakeApiServer:
         query = exchange.request.query
         version, left = self.version, self._stores[exchange.resource].select(exchange.namespace)
         if exchange.kind == "page":
-            if query["continue"] not in self._pages:
+            if query["continue"] not in self.pages:
                 return exchange.refusal(410, "Expired", "The provided continue parameter is too old")
-            version, left = self._pages[query["continue"]]
+            version, left = self.pages[query["continue"]]
         limit = int(query.get("limit") or 0)
         if limit == 0 or query.get("resourceVersion") == "0":  # a real server then ignores the limit
             limit = len(left)
@@ -213,8 +213,8 @@ class FakeApiServer:
 
     def page(self, version: int, left: list[Object]) -> str:
         """A token for the rest of a list."""
-        token = f"page-{len(self._pages) + 1}"
-        self._pages[token] = version, left
+        token = f"page-{len(self.pages) + 1}"
+        self.pages[token] = version, left
         return token
 
     async def _watch(self, exchange: "Exchange") -> web.StreamResponse:
@@ -295,14 +295,15 @@ class Exchange:
             pass
         finally:
             telling.cancel()
-        return await self.stream()
+            await asyncio.gather(telling, return_exceptions=True)  # a client that has left is no error
+        return await self.stream(*self._untold())
 
     async def _tell_changes(self) -> None:
         while self.events is not None:
-            lines = [await self.events.get()]
-            while not self.events.empty():
-                lines.append(self.events.get_nowait())
-            await self.say(*lines)
+            await self.say(await self.events.get(), *self._untold())
+
+    def _untold(self) -> list[Object]:
+        return [self.events.get_nowait() for _ in range(self.events.qsize())] if self.events is not None else []
 
     async def stall(self) -> web.StreamResponse:
         """Says no more, until a hang-up or until the client has left."""
@@ -311,7 +312,7 @@ class Exchange:
 
     def refusal(self, code: int, reason: str, message: str, **headers: str) -> web.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return web.json_response(_status(code, reason, message), status=code, headers=named)
+        return web.json_response(status(code, reason, message), status=code, headers=named)
 
     def cut(self) -> None:
         if self.request.transport is not None:
@@ -331,146 +332,8 @@ class Exchange:
 Fault = Callable[[Exchange], Awaitable[web.StreamResponse | None]]
 
 
-async def gone(exchange: Exchange) -> web.StreamResponse:
-    """410 as an HTTP status."""
-    return exchange.refusal(410, "Expired", TOO_OLD)
-
-
-async def gone_event(exchange: Exchange) -> web.StreamResponse:
-    """410 as an ERROR event on a stream with status 200, and its end."""
-    return await exchange.stream(error_event(410, "Expired", TOO_OLD))
-
-
-async def page_expired(exchange: Exchange) -> web.StreamResponse:
-    """410 in mid-list, with a token to go on inconsistently, as a real server offers; play it on=["page"]."""
-    left = exchange.server._pages[exchange.request.query["continue"]][1]
-    status = _status(410, "Expired", "The provided continue parameter is too old to display a consistent list result")
-    status["metadata"] = {"continue": exchange.server.page(exchange.server.version, left)}
-    return web.json_response(status, status=410)
-
-
-def too_many(retry_after: int) -> Fault:
-    """429 with Retry-After (seconds)."""
-
-    async def fault(exchange: Exchange) -> web.StreamResponse:
-        message = "too many requests, please try again later"
-        return exchange.refusal(429, "TooManyRequests", message, Retry_After=str(retry_after))
-
-    return fault
-
-
-async def broken(exchange: Exchange) -> web.StreamResponse:
-    """500 with plain text."""
-    return web.Response(status=500, text="etcdserver: request timed out\n")
-
-
-async def unauthorized(exchange: Exchange) -> web.StreamResponse:
-    return exchange.refusal(401, "Unauthorized", "Unauthorized")
-
-
-async def forbidden(exchange: Exchange) -> web.StreamResponse:
-    """403 with the Status of a missing RBAC rule."""
-    verb = "watch" if exchange.kind in WATCH else "list"
-    group = RESOURCES[exchange.resource][0].rpartition("/")[0]
-    message = (
-        f'{exchange.resource} is forbidden: User "fake" cannot {verb} resource "{exchange.resource}" '
-        f'in API group "{group}" at the cluster scope'
-    )
-    return exchange.refusal(403, "Forbidden", message)
-
-
-async def not_found(exchange: Exchange) -> web.StreamResponse:
-    """404 as from a server that does not have the resource."""
-    return web.Response(status=404, text="404 page not found\n")
-
-
-def no_initial_events(code: int = 400) -> Fault:
-    """Watches with sendInitialEvents are refused, as by older servers (400, or 422); others go on."""
-
-    async def fault(exchange: Exchange) -> web.StreamResponse | None:
-        if exchange.kind != "stream":
-            return None
-        message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless WatchList is enabled"
-        return exchange.refusal(code, "Invalid" if code == 422 else "BadRequest", message)
-
-    return fault
-
-
-async def ignored_initial_events(exchange: Exchange) -> None:
-    """As by servers that do not know the parameter: the objects come, but no bookmark that says these were all."""
-    exchange.kind = "watch"
-
-
-async def eof(exchange: Exchange) -> web.StreamResponse:
-    """200 and the end."""
-    return await exchange.stream()
-
-
-async def reset(exchange: Exchange) -> web.StreamResponse:
-    """The connection is cut before a word."""
-    exchange.cut()
-    return web.Response()
-
-
-def mid_line(*, cut: bool = False) -> Fault:
-    """The first half of an event (of a list), then the end: of the chunked body, or of the connection."""
-
-    async def fault(exchange: Exchange) -> web.StreamResponse:
-        answer = await exchange.say(b'{"type":"ADDED","object":{"kind":"Service","metadata":{"name":"ha')
-        if cut:
-            await asyncio.sleep(0.01)  # or the abort overtakes what was written
-            exchange.cut()
-        return answer
-
-    return fault
-
-
-async def stall(exchange: Exchange) -> web.StreamResponse:
-    """The request is accepted, and nothing said, not even a status."""
-    return await exchange.stall()
-
-
-async def stall_after_headers(exchange: Exchange) -> web.StreamResponse:
-    """200, and nothing more."""
-    await exchange.say()
-    return await exchange.stall()
-
-
-def says(*lines: Object | bytes, then: Literal["on", "eof", "stall"] = "on") -> Fault:
-    """These events (or raw bytes) first; then the usual, the end, or silence."""
-
-    async def fault(exchange: Exchange) -> web.StreamResponse | None:
-        await exchange.say(*lines)
-        if then == "stall":
-            return await exchange.stall()
-        return await exchange.stream() if then == "eof" else None
-
-    return fault
-
-
-def bookmark_only(*, initial_events_end: bool = False, then: Literal["eof", "stall"] = "eof") -> Fault:
-    """A bookmark with the version of now and no event at all; then the end, or silence."""
-
-    async def fault(exchange: Exchange) -> web.StreamResponse | None:
-        bookmark = bookmark_event(exchange.resource, exchange.server.version, initial_events_end=initial_events_end)
-        return await says(bookmark, then=then)(exchange)
-
-    return fault
-
-
-async def backwards(exchange: Exchange) -> None:
-    """The events since the watch's version come newest first."""
-    exchange.backwards = True
-
-
-def big_service(size: int = 5_000_000) -> Object:
-    """A Service whose event is a line of more than `size` bytes."""
-    metadata = {"name": "big", "namespace": "default", "annotations": {"big": "x" * size}}
-    return {"metadata": metadata, "spec": {"clusterIP": "10.96.7.7", "ports": [{"port": 80}]}}
-
-
 def error_event(code: int, reason: str, message: str) -> Object:
-    return {"type": "ERROR", "object": _status(code, reason, message)}
+    return {"type": "ERROR", "object": status(code, reason, message)}
 
 
 def bookmark_event(resource: str, version: int, *, initial_events_end: bool = False) -> Object:
@@ -481,43 +344,11 @@ def bookmark_event(resource: str, version: int, *, initial_events_end: bool = Fa
     return {"type": "BOOKMARK", "object": {"kind": kind, "apiVersion": api_version, "metadata": metadata}}
 
 
-class HalfHandshake:
-    """Accepts TCP connections, answers a TLS ClientHello with the first six bytes of a ServerHello, and says no more."""
-
-    def __init__(self) -> None:
-        self.port = free_ports(1)[0]
-        self.connections = 0
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._writers.add(writer)
-        try:
-            await reader.read(1)
-            writer.write(bytes.fromhex("16030300 7a02"))
-            while await reader.read(4096):
-                pass
-        except ConnectionError:
-            pass
-        finally:
-            self._writers.discard(writer)
-            writer.close()
+def status(code: int, reason: str, message: str) -> Object:
+    return {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "code": code, "reason": reason, "message": message,
+    }  # fmt: skip
 
 
 @dataclass
@@ -555,10 +386,3 @@ def _event(type: str, obj: Object) -> Object:
 
 def _line(event: Object) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode() + b"\n"
-
-
-def _status(code: int, reason: str, message: str) -> Object:
-    return {
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "code": code, "reason": reason, "message": message,
-    }  # fmt: skip

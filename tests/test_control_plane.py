@@ -14,11 +14,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests import fake_apiserver as fake
+from tests import faults
 from tests.control_plane import control_plane_or_skip, ControlPlane, until
 from tests.controlplane import programs
 from tests.controlplane.rest import ApiError
-from tests.fake_apiserver import FakeApiServer, Fault, HalfHandshake, Kind, LIST, WATCH
+from tests.fake_apiserver import ANY, bookmark_event, FakeApiServer, Fault, Kind, LIST, WATCH
+from tests.faults import HalfHandshake
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,22 @@ def test_errors_and_many_at_once(plane: ControlPlane) -> None:
     assert 40 == sum(name.startswith("many-") for name in names)
 
 
+def test_thousands_go_straight_into_etcd(plane: ControlPlane) -> None:
+    objects = [service(f"loaded-{i}", clusterIP=f"10.97.0.{i}") for i in range(1, 101)]
+    part = {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "loaded-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "loaded-1"}},
+        "endpoints": [{"addresses": ["10.1.2.3"]}], "ports": [{"port": 80}],
+    }  # fmt: skip
+    plane.load([*objects, part])
+    found = [one for one in plane.api.objects("Service", "default") if one["metadata"]["name"].startswith("loaded-")]
+    assert [f"10.97.0.{i}" for i in range(1, 101)] == sorted(
+        (one["spec"]["clusterIP"] for one in found), key=lambda address: int(address.rpartition(".")[2])
+    )
+    assert 100 == len({one["metadata"]["resourceVersion"] for one in found})
+    assert addresses(plane, "loaded-1") == ["10.1.2.3"]
+
+
 LEAVES_ETCD = """
 import os, sys
 from tests.control_plane import ControlPlane
@@ -188,10 +205,10 @@ def named(name: str) -> dict[str, Any]:
 
 
 async def read(session: aiohttp.ClientSession, url: str) -> list[str]:
-    """What comes within 0.2 s, in short: the status, then each event as `TYPE name@version`, `…` where more may come."""
+    """What comes within half a second: the status, then each event as `TYPE name@version`, `…` where more may come."""
     said: list[str] = []
     try:
-        async with asyncio.timeout(0.2), session.get(url) as response:
+        async with asyncio.timeout(0.5), session.get(url) as response:
             said.append(str(response.status))
             async for line in response.content:
                 said.append(brief(line) if response.status == 200 else line.decode())
@@ -218,7 +235,7 @@ def brief(line: bytes) -> str:
     return f"{event['type']} {metadata.get('name', '')}@{metadata['resourceVersion']}{end}"
 
 
-def played(*queries: str, fault: Fault | None = None, on: Sequence[Kind] = fake.ANY, times: int = 1) -> list[list[str]]:
+def played(*queries: str, fault: Fault | None = None, on: Sequence[Kind] = ANY, times: int = 1) -> list[list[str]]:
     """The answers to requests for Services of a server that has a (2), b (3, then 4) and had c (5, deleted at 6)."""
 
     async def main() -> list[list[str]]:
@@ -260,21 +277,21 @@ WATCHED = "watch=1&resourceVersion=3&allowWatchBookmarks=1"
 @pytest.mark.parametrize(
     ("query", "fault", "expected"),
     [
-        (WATCHED, fake.gone_event, ["200", "ERROR 410"]),
-        (WATCHED, fake.eof, ["200"]),
-        ("", fake.eof, ["200"]),
-        (WATCHED, fake.reset, ["ServerDisconnectedError"]),
-        (WATCHED, fake.mid_line(), ["200", "half"]),
-        (WATCHED, fake.mid_line(cut=True), ["200", "ClientPayloadError"]),
-        (WATCHED, fake.stall, ["…"]),
-        (WATCHED, fake.stall_after_headers, ["200", "…"]),
-        (WATCHED, fake.backwards, ["200", *reversed(B_TO_C), "…"]),
-        (WATCHED, fake.bookmark_only(), ["200", "BOOKMARK @6"]),
-        (STREAM, fake.bookmark_only(initial_events_end=True, then="stall"), ["200", "BOOKMARK @6 end", "…"]),
-        (STREAM, fake.ignored_initial_events, ["200", "ADDED a@2", "ADDED b@4", "…"]),
-        (WATCHED, fake.no_initial_events(), ["200", *B_TO_C, "…"]),
-        (WATCHED, fake.says(b"nonsense\n"), ["200", "half", *B_TO_C, "…"]),
-        (WATCHED, fake.says(fake.bookmark_event("services", 9), then="eof"), ["200", "BOOKMARK @9"]),
+        (WATCHED, faults.gone_event, ["200", "ERROR 410"]),
+        (WATCHED, faults.eof, ["200"]),
+        ("", faults.eof, ["200"]),
+        (WATCHED, faults.reset, ["ServerDisconnectedError"]),
+        (WATCHED, faults.mid_line(), ["200", "half"]),
+        (WATCHED, faults.mid_line(cut=True), ["200", "ClientPayloadError"]),
+        (WATCHED, faults.stall, ["…"]),
+        (WATCHED, faults.stall_after_headers, ["200", "…"]),
+        (WATCHED, faults.backwards, ["200", *reversed(B_TO_C), "…"]),
+        (WATCHED, faults.bookmark_only(), ["200", "BOOKMARK @6"]),
+        (STREAM, faults.bookmark_only(initial_events_end=True, then="stall"), ["200", "BOOKMARK @6 end", "…"]),
+        (STREAM, faults.ignored_initial_events, ["200", "ADDED a@2", "ADDED b@4", "…"]),
+        (WATCHED, faults.no_initial_events(), ["200", *B_TO_C, "…"]),
+        (WATCHED, faults.says(b"nonsense\n"), ["200", "half", *B_TO_C, "…"]),
+        (WATCHED, faults.says(bookmark_event("services", 9), then="eof"), ["200", "BOOKMARK @9"]),
     ],
 )
 def test_the_fake_plays_a_fault_in_an_answer(query: str, fault: Fault, expected: list[str]) -> None:
@@ -284,16 +301,16 @@ def test_the_fake_plays_a_fault_in_an_answer(query: str, fault: Fault, expected:
 @pytest.mark.parametrize(
     ("query", "fault", "status", "text"),
     [
-        ("", fake.gone, "410", '"reason": "Expired"'),
-        (WATCHED, fake.gone, "410", '"reason": "Expired"'),
-        ("", fake.too_many(7), "429", '"reason": "TooManyRequests"'),
-        ("", fake.broken, "500", "etcdserver: request timed out\n"),
-        ("", fake.forbidden, "403", 'cannot list resource \\"services\\" in API group \\"\\" at the cluster scope'),
-        (WATCHED, fake.forbidden, "403", 'cannot watch resource \\"services\\"'),
-        ("", fake.unauthorized, "401", "Unauthorized"),
-        ("", fake.not_found, "404", "404 page not found\n"),
-        (STREAM, fake.no_initial_events(), "400", "sendInitialEvents is forbidden"),
-        (STREAM, fake.no_initial_events(422), "422", '"reason": "Invalid"'),
+        ("", faults.gone, "410", '"reason": "Expired"'),
+        (WATCHED, faults.gone, "410", '"reason": "Expired"'),
+        ("", faults.too_many(7), "429", '"reason": "TooManyRequests"'),
+        ("", faults.broken, "500", "etcdserver: request timed out\n"),
+        ("", faults.forbidden, "403", 'cannot list resource \\"services\\" in API group \\"\\" at the cluster scope'),
+        (WATCHED, faults.forbidden, "403", 'cannot watch resource \\"services\\"'),
+        ("", faults.unauthorized, "401", "Unauthorized"),
+        ("", faults.not_found, "404", "404 page not found\n"),
+        (STREAM, faults.no_initial_events(), "400", "sendInitialEvents is forbidden"),
+        (STREAM, faults.no_initial_events(422), "422", '"reason": "Invalid"'),
     ],
 )
 def test_the_fake_plays_a_refusal(query: str, fault: Fault, status: str, text: str) -> None:
@@ -305,7 +322,7 @@ def test_the_fake_plays_a_refusal(query: str, fault: Fault, status: str, text: s
 def test_the_fake_says_when_to_come_again() -> None:
     async def main() -> str:
         async with FakeApiServer() as api, aiohttp.ClientSession() as session:
-            api.play("pods", fake.too_many(7))
+            api.play("pods", faults.too_many(7))
             async with session.get(f"{api.url}/api/v1/pods") as response:
                 return response.headers["Retry-After"]
 
@@ -314,7 +331,7 @@ def test_the_fake_says_when_to_come_again() -> None:
 
 def test_the_fake_lets_a_page_expire_and_offers_another() -> None:
     queries = "limit=1", "limit=1&continue=page-1", "limit=1&continue=page-2"
-    answers = played(*queries, fault=fake.page_expired, on=["page"])
+    answers = played(*queries, fault=faults.page_expired, on=["page"])
     assert ["200", "ServiceList@6 a page-1"] == answers[0]
     assert ("410", "page-2") == (answers[1][0], json.loads(answers[1][1])["metadata"]["continue"])
     assert ["200", "ServiceList@6 b"] == answers[2]
@@ -325,8 +342,8 @@ def test_the_fake_tells_changes_counts_and_hangs_up() -> None:
         said = []
         async with FakeApiServer() as api, aiohttp.ClientSession() as session:
             url = f"{api.url}/apis/discovery.k8s.io/v1/endpointslices"
-            api.play("endpointslices", fake.not_found, on=LIST, times=None)
-            api.play("services", fake.stall, on=WATCH)
+            api.play("endpointslices", faults.not_found, on=LIST, times=None)
+            api.play("services", faults.stall, on=WATCH)
             async with session.get(url) as response:
                 said.append(str(response.status))
             headers = {"Authorization": "Bearer t"}
@@ -336,7 +353,9 @@ def test_the_fake_tells_changes_counts_and_hangs_up() -> None:
                 api.put("endpointslices", named("s"))
                 api.bookmark("endpointslices")
                 said += [brief(await response.content.readline()) for _ in range(2)]
+                api.delete("endpointslices", "default/s")
                 api.hang_up("endpointslices")
+                said.append(brief(await response.content.readline()))
                 said.append(str(await response.content.readline()))
             api.compact()
             said += await read(session, f"{url}?watch=1&resourceVersion=1")
@@ -345,14 +364,14 @@ def test_the_fake_tells_changes_counts_and_hangs_up() -> None:
             said.append(f"{api.count('endpointslices')} {api.count('endpointslices', 'watch')} {api.count('pods')}")
         return said
 
-    expected = ["404", "ADDED s@2", "BOOKMARK @2", "b''", "200", "ERROR 410", "list watch a=b Bearer t", "3 2 0"]
-    assert expected == asyncio.run(main())
+    told = ["ADDED s@2", "BOOKMARK @2", "DELETED s@3", "b''"]
+    assert ["404", *told, "200", "ERROR 410", "list watch a=b Bearer t", "3 2 0"] == asyncio.run(main())
 
 
 def test_the_fake_has_a_line_of_5_mb_and_one_namespace() -> None:
     async def main() -> tuple[int, list[str]]:
         async with FakeApiServer() as api, aiohttp.ClientSession(read_bufsize=1 << 24) as session:
-            api.put("services", fake.big_service())
+            api.put("services", faults.big_service())
             api.put("services", {"metadata": {"name": "web", "namespace": "prod"}})
             async with session.get(f"{api.url}/api/v1/services?watch=1&timeoutSeconds=0.3") as response:
                 longest = max([len(line) async for line in response.content])
