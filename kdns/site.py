@@ -31,7 +31,6 @@ from kdns.message import (
     OUR_SIZE,
     Query,
     refusal,
-    REFUSED,
     replace,
     Response,
     Ring,
@@ -125,8 +124,8 @@ class Site:
         if target in seen:
             return alias
         found = await self.lookup(query, target, query.type)
-        if found is UNANSWERED or (found.rcode == REFUSED and not found.answer):
-            return replace(alias, stable_for=min(alias.stable_for, found.stable_for or math.inf))
+        if found is UNANSWERED:
+            return alias
         if any(rrset.name in seen for rrset in found.answer if rrset.type == CNAME):
             return alias  # a loop of aliases: each stands once, as far as it was followed
         return replace(

@@ -148,20 +148,39 @@ def _label(s: Slice, i: int, address: bytes, naming: Naming) -> str:
 
 
 def _called(slices: tuple[Slice, ...], label: str, naming: Naming) -> list[tuple[Slice, bytes]]:
-    """The endpoints of a label, each with its slice."""
+    """The endpoints of a label, each with its slice; found without making every endpoint's label."""
     address = names.undashed(label)
     if address is not None and names.dashed(address) != label:
         address = None
     found = []
     for s in slices:
-        if not (
-            (s.hostnames and label in s.hostnames)
-            or (naming.pods and s.pods and label in s.pods)
-            or (address is not None and len(address) == s.width and address in s.addresses)
-        ):
-            continue
-        found += [(s, each) for i, each in enumerate(endpoints(s)) if _label(s, i, each, naming) == label]
+        places = list(_places(s.hostnames, label)) if s.hostnames else []
+        if naming.pods and s.pods:
+            places += _places(s.pods, label)
+        if address is not None and len(address) == s.width:
+            places += _aligned(s, address)
+        for i in dict.fromkeys(places) if s.width else ():
+            each = s.addresses[i * s.width : (i + 1) * s.width]
+            if _label(s, i, each, naming) == label:
+                found.append((s, each))
     return found
+
+
+def _places(column: tuple[str | None, ...], label: str) -> Iterator[int]:
+    """Where a label stands in a column."""
+    at = -1
+    for _ in range(column.count(label)):
+        at = column.index(label, at + 1)
+        yield at
+
+
+def _aligned(s: Slice, address: bytes) -> Iterator[int]:
+    """Where an address stands among a slice's."""
+    at = s.addresses.find(address)
+    while at >= 0:
+        if at % s.width == 0:
+            yield at // s.width
+        at = s.addresses.find(address, at + 1)
 
 
 def _endpoint(slices: tuple[Slice, ...], label: str, type: int, name: str, naming: Naming) -> Found:
