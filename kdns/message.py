@@ -29,7 +29,7 @@ DS, HTTPS, SVCB, IXFR, AXFR, ANY = 43, 65, 64, 251, 252, 255
 TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 13: "HINFO", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
          35: "NAPTR", 39: "DNAME", 43: "DS", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 50: "NSEC3", 52: "TLSA", 64: "SVCB",
          65: "HTTPS", 99: "SPF", 251: "IXFR", 252: "AXFR", 255: "ANY", 257: "CAA"}  # fmt: skip
-IN, CH = 1, 3
+IN = 1
 
 OUR_SIZE = 1232  # octets of UDP payload that cross any path unfragmented (DNS flag day 2020)
 SMALLEST = 512  # without EDNS (RFC 1035 4.2.1)
@@ -64,6 +64,9 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+NOBODY = Address("", 0)
 
 
 class Edns(NamedTuple):
@@ -101,8 +104,8 @@ class Query:
         self.memoizable = False
         self.hops = 0
         self.wire = b""
-        self._client: Address | bytes = Address("", 0)
-        self._local: Address | bytes = Address("", 0)
+        self._client: Address | bytes = NOBODY
+        self._local: Address | bytes = NOBODY
 
     @property
     def client(self) -> Address:
@@ -186,9 +189,10 @@ class Response(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 replace = msgspec.structs.replace
 NO_ANSWER = Response(rcode=-1)  # silence: compared by identity
 
-_HEADER = struct.Struct("!6H")
-_QUESTION_END = struct.Struct("!HH")
-_RR = struct.Struct("!HHIH")
+_HEADER = struct.Struct("!6H").unpack_from
+_QUESTION_END = struct.Struct("!HH").unpack_from
+_RR = struct.Struct("!HHIH").unpack_from
+_OPT_OWNER, _OPT_REST = b"\0\0\x29", struct.Struct("!HIH").unpack_from  # the root and the type; size, flags, length
 _RR_HEAD = struct.Struct("!HHI").pack
 _COUNTS = struct.Struct("!5H").pack
 _SIZES = [n.to_bytes(2, "big") for n in range(512)]
@@ -198,64 +202,86 @@ _Raw = bytes | memoryview
 # ---------------------------------------------------------------- wire -> Query
 
 
-def decode(wire: bytes) -> Query | None:
+def decode(
+    wire: bytes,
+    client: Address | bytes = NOBODY,
+    local: Address | bytes = NOBODY,
+    transport: Transport = Transport.UDP,
+    received: float = 0.0,
+) -> Query | None:
     """A message as a Query; None for what deserves silence; FormatError with the code for what deserves only that.
 
-    The order of the checks is that of the ISC EDNS compliance tests (RFC 8906).
+    The order of the checks is that of the ISC EDNS compliance tests (RFC 8906). `client` and `local` may be struct sockaddr
+    as the kernel wrote it; `received` is time.monotonic().
     """
     if len(wire) < 12:
         return None
-    _, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
-    if flags & QR:
-        return None
-    if flags & OPCODE:
+    _, flags, questions, answers, authorities, additionals = _HEADER(wire)
+    if flags & (QR | OPCODE):
+        if flags & QR:
+            return None
         raise FormatError(NOTIMP)
     if questions != 1:
         raise FormatError(FORMERR)
     query = Query.__new__(Query)
     try:
-        at = 12
-        while size := wire[at]:
-            if size > names.MAX_LABEL:  # a pointer has nothing to point at here
+        end, query.name = _name(wire)
+        query.type, query.cls = _QUESTION_END(wire, end)
+        query.question = question = wire[12 : end + 4]
+        edns, version, at, odd = None, 0, end + 4, flags & ~(RD | AD | CD)
+        if additionals == 1 and not answers and not authorities and len(wire) == at + 11 and wire[at : at + 3] == _OPT_OWNER:
+            size, extended, length = _OPT_REST(wire, at + 3)
+            if length:  # of options that are not there
                 raise FormatError(FORMERR)
-            at += size + 1
-        at += 1
-        if at - 12 > names.MAX_NAME:
-            raise FormatError(FORMERR)
-        query.type, query.cls = _QUESTION_END.unpack_from(wire, at)
-        spelled = wire[12:at]
-        lower = spelled.lower()
-        query.question = wire[12 : at + 4]
-        at += 4
-        edns = None
-        odd = answers or authorities or flags & 0xFECF
-        for section in range(answers + authorities + additionals):
-            is_root = not wire[at]
-            at = _skip_name(wire, at)
-            type, cls, ttl, length = _RR.unpack_from(wire, at)
-            at += 10 + length
-            if at > len(wire):
-                raise FormatError(FORMERR)
-            if type == OPT and section >= answers + authorities:
-                if edns is not None or not is_root:
-                    raise FormatError(FORMERR)
-                edns = Edns(cls, bool(ttl & DO), wire[at - length : at])
-                version, odd = ttl >> 16 & 0xFF, odd or length or ttl & ~DO
-            else:
-                odd = True
+            edns, version, at = Edns(size, extended & DO != 0), extended >> 16 & 0xFF, at + 11
+            odd |= extended & ~DO
+        elif answers or authorities or additionals:
+            edns, version, at = _records(wire, at, answers + authorities, additionals)
+            odd = True
     except (IndexError, struct.error):
         raise FormatError(FORMERR) from None
-    query.flags, query.edns, query.hops, query.wire = flags, edns, 0, wire
-    query.transport = Transport.UDP
-    query.name = names.text(lower)
-    if edns is not None and version:
-        raise FormatError(BADVERS, query.question, True)
-    if query.cls != IN and query.cls != CH:
-        raise FormatError(REFUSED, query.question, edns is not None)
+    if version:
+        raise FormatError(BADVERS, question, True)
+    if query.cls != IN:
+        raise FormatError(REFUSED, question, edns is not None)
     if query.type == OPT:
         raise FormatError(FORMERR)
-    query.memoizable = not odd and lower == spelled and at == len(wire) and at <= MEMO_LARGEST
+    query.flags, query.edns, query.hops, query.wire = flags, edns, 0, wire
+    query._client, query._local, query.transport, query.received = client, local, transport, received
+    query.memoizable = not odd and at == len(wire) and at <= MEMO_LARGEST and wire[12:end].lower() == wire[12:end]
     return query
+
+
+def _name(wire: bytes) -> tuple[int, str]:
+    """Where the name asked ends, and its text."""
+    at = 12
+    labels = []
+    while size := wire[at]:
+        if size > names.MAX_LABEL:  # a pointer has nothing to point at here
+            raise FormatError(FORMERR)
+        at += size + 1
+        labels.append(wire[at - size : at])
+    at += 1
+    if at - 12 > names.MAX_NAME:
+        raise FormatError(FORMERR)
+    return at, names.joined(labels)
+
+
+def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns | None, int, int]:
+    """Past the records of a query from `at` on, `before` of them not additional: (EDNS, its version, where they end)."""
+    edns, version = None, 0
+    for i in range(before + additionals):
+        is_root = not wire[at]
+        at = _skip_name(wire, at)
+        type, cls, ttl, length = _RR(wire, at)
+        at += 10 + length
+        if at > len(wire):
+            raise FormatError(FORMERR)
+        if type == OPT and i >= before:
+            if edns is not None or not is_root:
+                raise FormatError(FORMERR)
+            edns, version = Edns(cls, bool(ttl & DO), wire[at - length : at]), ttl >> 16 & 0xFF
+    return edns, version, at
 
 
 def _skip_name(wire: bytes, at: int) -> int:

@@ -18,16 +18,21 @@ _SPECIAL = '"().;\\@$'
 
 
 def text(wire: bytes) -> str:
-    """A name on the wire (lower case, uncompressed, with its final zero octet) as text."""
+    """A name on the wire (uncompressed, with its final zero octet) as text, in lower case."""
     at = 0
     labels = []
     while size := wire[at]:
         labels.append(wire[at + 1 : at + 1 + size])
         at += size + 1
-    joined = b".".join(labels)
-    if not joined.translate(None, _PLAIN) and joined.count(b".") == len(labels) - 1:
-        return joined.decode() + "."
-    return "".join("".join(map(_escaped, label)) + "." for label in labels) or "."
+    return joined(labels)
+
+
+def joined(labels: list[bytes]) -> str:
+    """Labels in any spelling, leftmost first, as the text of a name."""
+    name = b".".join(labels).lower()
+    if not name.translate(None, _PLAIN) and name.count(b".") == len(labels) - 1:
+        return name.decode() + "."
+    return "".join("".join(map(_escaped, label.lower())) + "." for label in labels) or "."
 
 
 def _escaped(octet: int) -> str:

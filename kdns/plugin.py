@@ -5,6 +5,7 @@ called once for each time its directive stands in a server block, in the fixed o
 None it has arranged what it does with the site and takes no part in queries.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, runtime_checkable
 
@@ -29,8 +30,11 @@ class Plugin(Protocol):
         ...
 
 
-UNANSWERED = Response(
-    rcode=REFUSED, authoritative=False, error=ExtendedError(20, "no plugin here answers for this name")
+UNANSWERED = Response(  # by the configuration alone, so it holds as long as that
+    rcode=REFUSED,
+    authoritative=False,
+    stable_for=math.inf,
+    error=ExtendedError(20, "no plugin here answers for this name"),
 )
 
 

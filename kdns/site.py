@@ -182,14 +182,12 @@ class Listener:
         received = time.monotonic()
         self.misses += transport is Transport.UDP
         try:
-            query = decode(wire)
+            query = decode(wire, client, local, transport, received)
             if query is None:
                 return None
         except FormatError as error:
             self.refused[error.rcode] = self.refused.get(error.rcode, 0) + 1
             return wire[:2] + refusal(wire, error)
-        query.client, query.local = client, local
-        query.transport, query.received = transport, received
         zone, site = self.find(query.name)
         changes = self.memo.changes
         response = UNANSWERED if site is None else await site.answer(query)

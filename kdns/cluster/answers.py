@@ -54,7 +54,7 @@ class Answers:
         name, type = query.name, query.type
         if name == origin:
             return self._apex(query, origin)
-        if is_reverse(origin):
+        if is_reverse(name):
             return self._pointers(name, type, origin)
         below = names.labels(name if origin == "." else name[: -len(origin)])
         match below[-1]:
@@ -173,16 +173,15 @@ class Answers:
 
     def _names_of(self, address: bytes) -> list[str]:
         """The names that an address points to: a ClusterIP's one, or those of its endpoints, hostnames first."""
-        out: list[str] = []
+        called: dict[str, bool] = {}
         for key in self.store.services_at(address):
             service = self.store.services.get(key)
             if service is None or service.alias or not self._listed(key.partition("/")[0]):
                 continue
-            called = records.pointer(service, self._slices(service), address, self._primary)
             if address in service.ips:
-                return called
-            out += called
-        return list(dict.fromkeys(out))
+                return [records.base(key, self._primary.origin)]
+            called |= records.pointers(service, self._slices(service), address, self._primary)
+        return sorted(called, key=called.__getitem__, reverse=True)
 
     def _apex(self, query: Query, origin: str) -> Response:
         """SOA and NS; SOA for ANY (RFC 8482). It carries the serial, so any change touches it."""

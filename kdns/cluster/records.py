@@ -81,17 +81,15 @@ def base(service: str, origin: str) -> str:
     return f"{label}.{namespace}.svc.{origin}"
 
 
-def pointer(service: Service, slices: tuple[Slice, ...], address: bytes, naming: Naming) -> list[str]:
-    """The names that an address has by a Service: the Service's for a ClusterIP, else its endpoints', hostnames first."""
+def pointers(service: Service, slices: tuple[Slice, ...], address: bytes, naming: Naming) -> dict[str, bool]:
+    """The names of a Service's endpoints that have an address, and of each whether it is by a hostname."""
     own = base(service.key, naming.origin)
-    if address in service.ips:
-        return [own]
     called = {}
     for s in slices:
         for i, each in enumerate(endpoints(s)) if s.width == len(address) and address in s.addresses else ():
             if each == address:
                 called[f"{_label(s, i, each, naming)}.{own}"] = s.hostnames is not None and s.hostnames[i] is not None
-    return sorted(called, key=called.__getitem__, reverse=True)
+    return called
 
 
 def addresses(name: str, ttl: int, packed: Iterator[bytes] | list[bytes] | tuple[bytes, ...]) -> tuple[RRset, ...]:
@@ -154,39 +152,43 @@ def _called(slices: tuple[Slice, ...], label: str, naming: Naming) -> list[tuple
         address = None
     found = []
     for s in slices:
-        places = list(_places(s.hostnames, label)) if s.hostnames else []
-        if naming.pods and s.pods:
+        places: list[int] = []
+        if s.hostnames and s.width:
+            places += _places(s.hostnames, label)
+        if naming.pods and s.pods and s.width:
             places += _places(s.pods, label)
         if address is not None and len(address) == s.width:
             places += _aligned(s, address)
-        for i in dict.fromkeys(places) if s.width else ():
+        for i in dict.fromkeys(places) if places else ():
             each = s.addresses[i * s.width : (i + 1) * s.width]
             if _label(s, i, each, naming) == label:
                 found.append((s, each))
     return found
 
 
-def _places(column: tuple[str | None, ...], label: str) -> Iterator[int]:
+def _places(column: tuple[str | None, ...], label: str) -> list[int]:
     """Where a label stands in a column."""
-    at = -1
-    for _ in range(column.count(label)):
-        at = column.index(label, at + 1)
-        yield at
+    return [i for i, each in enumerate(column) if each == label] if label in column else []
 
 
-def _aligned(s: Slice, address: bytes) -> Iterator[int]:
+def _aligned(s: Slice, address: bytes) -> list[int]:
     """Where an address stands among a slice's."""
+    places = []
     at = s.addresses.find(address)
     while at >= 0:
         if at % s.width == 0:
-            yield at // s.width
+            places.append(at // s.width)
         at = s.addresses.find(address, at + 1)
+    return places
 
 
 def _endpoint(slices: tuple[Slice, ...], label: str, type: int, name: str, naming: Naming) -> Found:
     found = _called(slices, label, naming)
     if not found:
         return NOTHING
+    if type != SRV and len(found) == 1 and type != ANY:
+        address = found[0][1]
+        return Found(True, (RRset(name, type, naming.ttl, (address,)),)) if _WIDTH.get(type) == len(address) else EMPTY
     glue = addresses(name, naming.ttl, [address for _, address in found])
     if type != SRV:
         return _of_type(glue, type)
@@ -226,14 +228,17 @@ def _srv(
     weight, tail = _weight(pairs), _wire(own)
     records: dict[bytes, None] = {}
     glue: dict[str, list[bytes]] = {}
+    size = 0  # octets of the records
     for s, numbers in ports:
         for i, address in enumerate(endpoints(s)) if numbers else ():
             label = _label(s, i, address, naming)
             target = bytes((len(label),)) + label.encode() + tail
+            before = len(records)
             for number in numbers:
                 records[_SRV(0, weight, number) + target] = None
             glue.setdefault(label, []).append(address)
-            if len(records) * (len(target) + 18) > room:
+            size += (len(records) - before) * (len(target) + 18)
+            if size > room:
                 break  # the reply is full: the rest would be made to be thrown away
     additional = [r for label, every in glue.items() for r in addresses(f"{label}.{own}", naming.ttl, every)]
     return Found(True, (RRset(name, SRV, naming.ttl, tuple(records)),), tuple(additional))

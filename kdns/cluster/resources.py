@@ -51,7 +51,7 @@ class Resource:
 
     def wants(self, metadata: Metadata) -> bool:
         """Is an object of a namespace that is asked for?"""
-        return not self.namespaces or (metadata.namespace or metadata.name) in self.namespaces
+        return not self.namespaces or metadata.namespace in self.namespaces
 
 
 def resources(selection: Selection) -> list[tuple[Resource, ...]]:
@@ -64,7 +64,8 @@ def resources(selection: Selection) -> list[tuple[Resource, ...]]:
     ) -> Resource:
         place = "" if kind is Namespace else within
         labels = "" if kind is Namespace else selection.labels
-        return Resource(name, f"{group}{place}/{name}", struct, kind, compact, keys, labels, fields, chosen)
+        wanted = frozenset[str]() if kind is Namespace else chosen  # as with CoreDNS, all namespaces exist
+        return Resource(name, f"{group}{place}/{name}", struct, kind, compact, keys, labels, fields, wanted)
 
     core, discovery = "/api/v1", "/apis/discovery.k8s.io/v1"
     slice_of = partial(objects.slice_of, pods=selection.pod_names, zones=selection.zones)

@@ -135,7 +135,7 @@ class Store:
             self._link(address, key)
         for address in set(before) - set(after):
             self._unlink(address, key)
-        if old is None or new is None:  # its endpoints' PTR records come and go with it
+        if old is None or new is None or old.alias != new.alias:  # its endpoints' PTR records come and go with it
             for s in self.slices_of(key):
                 touched.update(endpoints(s))
 
@@ -212,9 +212,14 @@ def _key(o: Stored) -> str:
     return o.name if isinstance(o, Namespace) else o.key
 
 
-def _named(s: Slice | None) -> dict[bytes, tuple[str | None, str | None]]:
-    """Each address of a slice with what names it: its endpoint's hostname and Pod."""
+def _named(s: Slice | None) -> dict[bytes, tuple[tuple[str | None, str | None], ...]]:
+    """Each address of a slice with what names it: the hostname and Pod of each endpoint that has it."""
     if s is None or not s.width:
         return {}
     nobody = (None,) * (len(s.addresses) // s.width)
-    return dict(zip(endpoints(s), zip(s.hostnames or nobody, s.pods or nobody, strict=True), strict=True))
+    every = list(zip(endpoints(s), zip(s.hostnames or nobody, s.pods or nobody, strict=True), strict=True))
+    named = {address: (called,) for address, called in every}
+    if len(named) < len(every):  # rare: several endpoints at one address
+        for address in named:
+            named[address] = tuple(called for other, called in every if other == address)
+    return named

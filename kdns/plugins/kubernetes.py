@@ -89,7 +89,7 @@ from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import Store
 from kdns.corefile import Directive
-from kdns.message import ANY, CNAME, ExtendedError, NXDOMAIN, Query, replace, Response, SERVFAIL
+from kdns.message import ANY, CNAME, ExtendedError, IN, NXDOMAIN, Query, replace, Response, SERVFAIL
 from kdns.metrics import Histogram, Metric
 from kdns.plugin import Handler
 from kdns.site import Site
@@ -124,7 +124,7 @@ class Kubernetes:
 
     async def answer(self, query: Query, next: Handler) -> Response:
         origin = names.closest(query.name, self._zones)
-        if origin is None:
+        if origin is None or query.cls != IN:
             return await next(query)
         if not self.store.synced:
             why = ExtendedError(NOT_READY, self.source.why_not() or self.store.why_not)
@@ -132,8 +132,12 @@ class Kubernetes:
         response = self.answers.look(query, origin, query.limit(self._site.udp_size))
         if response.rcode == NXDOMAIN and any(names.is_below(query.name, zone) for zone in self._fallthrough):
             other = await next(query)
-            kept = other.stable_for or other.foreign
-            return replace(other, depends=other.depends + response.depends) if kept else other
+            return replace(
+                other,
+                stable_for=min(other.stable_for, response.stable_for),
+                depends=other.depends + response.depends,
+                foreign=other.foreign and response.stable_for > 0,
+            )
         if response.answer and response.answer[-1].type == CNAME and query.type not in (CNAME, ANY):
             return await self._site.follow(query, response)
         return response
