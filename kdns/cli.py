@@ -17,6 +17,7 @@ from kdns import __version__, plugins
 from kdns.errors import KdnsError
 from kdns.server.configure import configure, read_corefile, summary
 from kdns.server.run import banner, serve, Server
+from kdns.site import Instance
 
 DEFAULT = ".:{port} {{\n    whoami\n    log\n}}\n"  # CoreDNS's own, where there is no Corefile
 
@@ -50,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
         return _serve(words)
     except KdnsError as error:
         print(f"kdns: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
@@ -88,25 +92,34 @@ def _serve(words: list[str]) -> int:
     if flags.plugins:
         print("\n".join(f"dns.{name}" for name in plugins.ORDER if _served(name)))
         return 0
-    hints = []
     if flags.manifests:
         if flags.conf:
             parser.error("-conf and --manifests exclude each other")
         port = 1053 if flags.port is None else flags.port
         text, path = _laboratory(flags.manifests, port), ""
-        hints = [f"Try: dig @127.0.0.1 -p {port} dns-version.cluster.local TXT"]
     else:
         port = 53 if flags.port is None else flags.port
         text, path = _corefile(flags.conf, port)
 
     def started(server: Server) -> None:
         if not flags.quiet:
-            print("\n".join([banner(server.instance), *hints]), flush=True)
+            print("\n".join([banner(server.instance), *_hint(server.instance)]), flush=True)
 
     log_to_stdout()
     with _pidfile(flags.pidfile):
         asyncio.run(serve(text, path, port, started))
     return 0
+
+
+def _hint(instance: Instance) -> list[str]:
+    """A line to try, where a cluster's Services are known."""
+    for (address, port), listener in instance.listeners.items():
+        for site in listener.sites.values():
+            for plugin in site.plugin("kubernetes"):
+                name = plugin.example() if hasattr(plugin, "example") else None
+                if name:
+                    return [f"Try: dig @{address or '127.0.0.1'} -p {port} {name.removesuffix('.')}"]
+    return []
 
 
 def _corefile(conf: str | None, port: int) -> tuple[str, str]:

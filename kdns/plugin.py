@@ -38,6 +38,11 @@ UNANSWERED = Response(  # by the configuration alone, so it holds as long as tha
 )
 
 
+def is_unanswered(response: Response) -> bool:
+    """Did nobody answer? A plugin may have added what that rests on."""
+    return response.rcode == REFUSED and response.error is UNANSWERED.error
+
+
 async def end(query: Query) -> Response:
     """The end of every chain: nobody here answers for the name."""
     return UNANSWERED

@@ -38,7 +38,7 @@ from kdns.message import (
     Transport,
 )
 from kdns.metrics import Counter, Histogram, Metric
-from kdns.plugin import chain, Handler, Plugin, UNANSWERED
+from kdns.plugin import chain, Handler, is_unanswered, Plugin, UNANSWERED
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -124,19 +124,25 @@ class Site:
         if target in seen:
             return alias
         found = await self.lookup(query, target, query.type)
-        if found is UNANSWERED:
-            return alias
-        if any(rrset.name in seen for rrset in found.answer if rrset.type == CNAME):
-            return alias  # a loop of aliases: each stands once, as far as it was followed
-        return replace(
+        if found is NO_ANSWER:
+            return found
+        alone = replace(
             alias,
+            stable_for=min(alias.stable_for, found.stable_for),
+            depends=tuple(dict.fromkeys(alias.depends + found.depends)),
+        )
+        if is_unanswered(found):
+            return alone
+        again = [i for i, rrset in enumerate(found.answer) if rrset.type == CNAME and rrset.name in seen]
+        if again:  # a loop of aliases: each stands once
+            return replace(alone, answer=alias.answer + found.answer[: again[0]])
+        return replace(
+            alone,
             rcode=found.rcode,
             flags=found.flags,
             answer=alias.answer + found.answer,
             authority=found.authority,
             additional=found.additional,
-            stable_for=min(alias.stable_for, found.stable_for),
-            depends=tuple(dict.fromkeys(alias.depends + found.depends)),
             error=found.error,
         )
 

@@ -47,7 +47,8 @@ class Answers:
         self._naming = {
             zone: Naming(zone, options.ttl, options.endpoint_pod_names, options.zonal) for zone in forward
         }
-        self._primary = self._naming[forward[0]]  # where PTR records point
+        self.origin = forward[0]  # where PTR records point
+        self._primary = self._naming[self.origin]
 
     def look(self, query: Query, origin: str, room: int) -> Response:
         """What the name asked has of the type asked, in the zone of that origin; `room` octets of records are enough."""

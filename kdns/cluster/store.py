@@ -218,7 +218,7 @@ def _named(s: Slice | None) -> dict[bytes, tuple[tuple[str | None, str | None], 
         return {}
     nobody = (None,) * (len(s.addresses) // s.width)
     every = list(zip(endpoints(s), zip(s.hostnames or nobody, s.pods or nobody, strict=True), strict=True))
-    named = {address: (called,) for address, called in every}
+    named: dict[bytes, tuple[tuple[str | None, str | None], ...]] = {address: (called,) for address, called in every}
     if len(named) < len(every):  # rare: several endpoints at one address
         for address in named:
             named[address] = tuple(called for other, called in every if other == address)

@@ -83,13 +83,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from kdns import names
+from kdns.cluster import records
 from kdns.cluster.answers import Answers, is_reverse, Options
 from kdns.cluster.controllers import DEFAULT_RANGES, Ranges, ranges
 from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import Store
 from kdns.corefile import Directive
-from kdns.message import ANY, CNAME, ExtendedError, IN, NXDOMAIN, Query, replace, Response, SERVFAIL
+from kdns.message import ANY, CNAME, ExtendedError, IN, NO_ANSWER, NXDOMAIN, Query, replace, Response, SERVFAIL
 from kdns.metrics import Histogram, Metric
 from kdns.plugin import Handler
 from kdns.site import Site
@@ -132,6 +133,8 @@ class Kubernetes:
         response = self.answers.look(query, origin, query.limit(self._site.udp_size))
         if response.rcode == NXDOMAIN and any(names.is_below(query.name, zone) for zone in self._fallthrough):
             other = await next(query)
+            if other is NO_ANSWER:
+                return other
             return replace(
                 other,
                 stable_for=min(other.stable_for, response.stable_for),
@@ -144,6 +147,11 @@ class Kubernetes:
 
     def ready(self) -> str | None:
         return None if self.store.synced else self.source.why_not() or self.store.why_not
+
+    def example(self) -> str | None:
+        """The name of a Service that has one, for a person to try."""
+        keys = sorted(self.store.services, key=lambda key: key.startswith(("default/", "kube-")))
+        return records.base(keys[0], self.answers.origin) if keys else None
 
 
 def setup(directive: Directive, site: Site) -> Kubernetes:
