@@ -19,7 +19,8 @@ class Plugin(Protocol):
     """One link of a chain.
 
     Optional: `async run()` lives as long as the site serves and is cancelled after; `ready() -> str | None` says why the
-    plugin cannot answer yet, or None; `async lame()` is awaited between SIGTERM and the end of service.
+    plugin cannot answer yet, or None; `remarks() -> list[str]` says what is amiss though it answers; `async lame()` is
+    awaited between SIGTERM and the end of service.
     """
 
     async def answer(self, query: Query, next: Handler) -> Response:

@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HOPS = 8  # aliases followed for one query
+MOST_FACTS = 10_000  # kept to be shared
 FAILED = Response(rcode=SERVFAIL, authoritative=False)
 
 
@@ -160,6 +161,7 @@ class Listener:
         self.server = server  # as metrics name it: dns://:53
         self.sites: dict[str, Site] = {}
         self.memo = Memo(self._fold, budget)
+        self._facts: dict[Fact | None, Fact | None] = {}  # those that entries of the memo share
         self.hit_seconds = 0.0  # what hits took that are not yet counted, and how many they are
         self.hits = 0
         self.misses = 0  # datagrams that the memo had no reply to
@@ -222,10 +224,17 @@ class Listener:
         """Let the memo have a reply, unless something changed while it waited."""
         if self.memo.changes == changes or not response.depends:
             fleeting = response.stable_for != math.inf
-            self.memo.put(wire[2:], made, response.depends, (site, fact, response.replayed), fleeting)
+            label = None
+            if fact is not None or response.replayed is not None:
+                if len(self._facts) > MOST_FACTS:
+                    self._facts.clear()
+                label = site, self._facts.setdefault(fact, fact), response.replayed
+            self.memo.put(wire[2:], made, response.depends, label, fleeting)
 
     def _fold(self, entry: Entry, hits: int) -> None:
         """Hits of the memo, counted as if the plugins had answered; each took its share of the batches."""
+        if entry.label is None:
+            return
         site, fact, replayed = entry.label
         if fact is not None:
             seconds = self.hit_seconds / self.hits if self.hits else 0.0

@@ -148,6 +148,11 @@ class Kubernetes:
     def ready(self) -> str | None:
         return None if self.store.synced else self.source.why_not() or self.store.why_not
 
+    def remarks(self) -> list[str]:
+        """What keeps the objects from being the newest."""
+        why = self.source.why_not() if self.store.synced else None
+        return [f"answers from what is known: {why}"] if why else []
+
     def example(self) -> str | None:
         """The name of a Service that has one, for a person to try."""
         keys = sorted(self.store.services, key=lambda key: key.startswith(("default/", "kube-")))

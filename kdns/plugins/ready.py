@@ -5,7 +5,8 @@ Description
     line for each plugin that is not ready: its name and why. It is 503 from the moment on that the server is told to
     stop. The reasons are logged whenever they change.
 
-    The plugins of all server blocks with *ready* count.
+    The plugins of all server blocks with *ready* count. What is amiss though queries are answered (a looping upstream, data
+    from before the API server went away) stands in lines below the OK.
 
 Syntax
     ready [ADDRESS] {
@@ -73,7 +74,17 @@ class Ready:
         if reasons != self.told:
             log.info("not ready: %s", "; ".join(reasons)) if reasons else log.info("ready")
             self.told = reasons
-        return (503, TEXT, "".join(f"{line}\n" for line in reasons).encode()) if reasons else (200, TEXT, b"OK")
+        if reasons:
+            return 503, TEXT, "".join(f"{line}\n" for line in reasons).encode()
+        return 200, TEXT, "\n".join(["OK", *self.remarks()]).encode()
+
+    def remarks(self) -> list[str]:
+        """A line for each thing that is amiss though queries are answered: old data, a looping upstream."""
+        out = []
+        for site in self.instance.sites:
+            for name, plugin in site.plugins:
+                out += [f"{name}: {remark}" for remark in plugin.remarks()] if hasattr(plugin, "remarks") else []
+        return list(dict.fromkeys(out))
 
     def reasons(self) -> list[str]:
         """A line for each plugin that is not ready."""

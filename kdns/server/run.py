@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from kdns import __version__
 from kdns.errors import KdnsError
+from kdns.metrics import Counter, Metric
 from kdns.server import udp
 from kdns.server.configure import configure, read_corefile, summary
 from kdns.server.flight import InFlight
@@ -98,11 +99,19 @@ class Server:
         await self._http.close()
         await self.instance.close()
 
+    def metrics(self) -> list[Metric]:
+        """What was given up for want of room."""
+        given_up = Counter("kdns_given_up_total", "Queries and replies given up, by the want of what.", ("of",))
+        given_up.add("work_in_flight", by=self.in_flight.dropped)
+        given_up.add("send_buffer", by=sum(datagrams.lost for datagrams, _ in self._sockets.values()))
+        return [given_up]
+
     async def _take_over(self, text: str) -> None:
         """Serve another Corefile than now, or fail and change nothing."""
         old = self.instance
         new = Instance(old.carried)
         new.reload, new.corefile = self.request_reload, self.path
+        new.collectors.append(self.metrics)
         bound: Bound = {}
         http: dict[str, socket.socket] = {}
         try:
@@ -154,7 +163,7 @@ class Server:
         await self.in_flight.ended(DRAIN)
         await _cancelled(running)
         for listener in old.listeners.values():
-            listener.memo.fold()
+            listener.memo.clear()  # its entries are no part of garbage collection, so a ring with them would never go
         await old.close(wanted)
         _settle()
 
