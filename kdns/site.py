@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HOPS = 8  # aliases followed for one query
+MOST_IN_FLIGHT = 2000  # queries that wait, for an upstream mostly
 MOST_FACTS = 10_000  # kept to be shared
 FAILED = Response(rcode=SERVFAIL, authoritative=False)
 
@@ -274,6 +275,7 @@ class Instance:
         self.files: dict[str, str] = {}  # what it was made from, text by path: the Corefile and what it imports
         self.reload: Callable[[], Awaitable[bool]] = _cannot_reload  # soon; whether it could be done
         self.stopping = False
+        self.most_in_flight = MOST_IN_FLIGHT
         self.lag = 0.0  # seconds by which the event loop's last tick was late
         self.panics = self.carry("panics", lambda: Counter("coredns_panics_total", "Errors of kdns's own that met a query."))
         self.collectors: list[Callable[[], Iterable[Metric | Histogram]]] = [lambda: [self.panics]]

@@ -29,6 +29,7 @@ Syntax
         ignore empty_service
         zonal
         fallthrough [ZONES...]
+        reverse_local CIDR...
         multicluster [ZONES...]
     }
 
@@ -51,6 +52,8 @@ Syntax
     ignore              a Service without a ready endpoint does not exist.
     zonal               ZONE.pin._zone.SERVICE and ZONE.prefer._zone.SERVICE have the endpoints of a topology zone.
     fallthrough         what does not exist (in these zones) is for the plugins after this one.
+    reverse_local       reverse names of addresses in these ranges, the cluster's own, do not fall through: what has no
+                        record there is NXDOMAIN, and no upstream is told.
     multicluster        is not served yet: a line in the log says so.
 
 Metrics
@@ -80,6 +83,7 @@ Examples
 
 import logging
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
 from typing import Any, Protocol
 
 from kdns import names
@@ -90,13 +94,14 @@ from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import Store
 from kdns.corefile import Directive
-from kdns.message import ANY, CNAME, ExtendedError, IN, NO_ANSWER, NXDOMAIN, Query, replace, Response, SERVFAIL
+from kdns.message import ANY, CNAME, ExtendedError, NO_ANSWER, NXDOMAIN, Query, replace, Response, SERVFAIL
 from kdns.metrics import Histogram, Metric
 from kdns.plugin import Handler
 from kdns.site import Site
 
 log = logging.getLogger(__name__)
 
+Network = IPv4Network | IPv6Network
 NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
 
 
@@ -115,8 +120,11 @@ class Source(Protocol):
 class Kubernetes:
     """The link of the chain: names of its zones are answered here."""
 
-    def __init__(self, site: Site, source: Source, options: Options, fallthrough: tuple[str, ...]) -> None:
+    def __init__(
+        self, site: Site, source: Source, options: Options, fallthrough: tuple[str, ...], local: tuple[Network, ...] = ()
+    ) -> None:
         self._site = site
+        self._local = local
         self._zones = frozenset(options.zones)
         self._fallthrough = fallthrough
         self.source = source
@@ -125,13 +133,13 @@ class Kubernetes:
 
     async def answer(self, query: Query, next: Handler) -> Response:
         origin = names.closest(query.name, self._zones)
-        if origin is None or query.cls != IN:
+        if origin is None:
             return await next(query)
         if not self.store.synced:
             why = ExtendedError(NOT_READY, self.source.why_not() or self.store.why_not)
             return Response(rcode=SERVFAIL, made_by="kubernetes", error=why)
         response = self.answers.look(query, origin, query.limit(self._site.udp_size))
-        if response.rcode == NXDOMAIN and any(names.is_below(query.name, zone) for zone in self._fallthrough):
+        if response.rcode == NXDOMAIN and self._falls_through(query.name):
             other = await next(query)
             if other is NO_ANSWER:
                 return other
@@ -144,6 +152,15 @@ class Kubernetes:
         if response.answer and response.answer[-1].type == CNAME and query.type not in (CNAME, ANY):
             return await self._site.follow(query, response)
         return response
+
+    def _falls_through(self, name: str) -> bool:
+        if not any(names.is_below(name, zone) for zone in self._fallthrough):
+            return False
+        prefix = names.reverse_prefix(name) if self._local else None
+        if prefix is None:
+            return True
+        first, bits = ip_address(prefix[0]), prefix[1]
+        return not any(first in local and bits >= local.prefixlen for local in self._local)
 
     def ready(self) -> str | None:
         return None if self.store.synced else self.source.why_not() or self.store.why_not
@@ -164,7 +181,7 @@ def setup(directive: Directive, site: Site) -> Kubernetes:
     reader = _Reader(directive, site)
     for option in directive.block:
         reader.read(option)
-    plugin = Kubernetes(site, reader.source(), reader.options(), reader.fallthrough)
+    plugin = Kubernetes(site, reader.source(), reader.options(), reader.fallthrough, reader.local)
     listeners, forget = plugin.store.listeners, site.instance.forget
     listeners.append(forget)
     site.instance.collectors.append(plugin.source.metrics)
@@ -184,6 +201,7 @@ class _Reader:
         self.manifests: tuple[str, ...] = ()
         self.ranges = DEFAULT_RANGES
         self.fallthrough: tuple[str, ...] = ()
+        self.local: tuple[Network, ...] = ()
         self.snapshot = ""
         self.startup_timeout = 5.0
         if all(map(is_reverse, self.zones)):
@@ -228,6 +246,8 @@ class _Reader:
                 self.given["ignore_empty"] = True
             case "fallthrough":
                 self.fallthrough = o.origins(default=self.zones)
+            case "reverse_local":
+                self.local = _networks(o)
             case "multicluster":
                 log.warning("%s", o.error("multicluster is not served yet, its zones are answered without ServiceImports"))
             case "upstream" | "resyncperiod":
@@ -272,13 +292,21 @@ class _Reader:
 OPTIONS = (
     "manifests", "cluster_ips", "endpoint", "tls", "kubeconfig", "apiserver_qps", "apiserver_burst",
     "apiserver_max_inflight", "startup_timeout", "snapshot", "namespaces", "namespace_labels", "labels", "pods",
-    "endpoint_pod_names", "ttl", "noendpoints", "ignore", "zonal", "fallthrough", "multicluster", "upstream", "resyncperiod",
+    "endpoint_pod_names", "ttl", "noendpoints", "ignore", "zonal", "fallthrough", "reverse_local",
+    "multicluster", "upstream", "resyncperiod",
 )  # fmt: skip
 
 
 def _ranges(o: Directive) -> Ranges:
     try:
         return ranges(*o.arguments(1))
+    except ValueError as error:
+        raise o.error(f"{o.name}: {error}") from None
+
+
+def _networks(o: Directive) -> tuple[Network, ...]:
+    try:
+        return tuple(map(ip_network, o.arguments(1)))
     except ValueError as error:
         raise o.error(f"{o.name}: {error}") from None
 

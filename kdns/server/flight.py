@@ -14,16 +14,16 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from kdns.site import MOST_IN_FLIGHT
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-LIMIT = 2000  # queries that wait; each holds 4 kB and more
 
 
 class InFlight:
     """The queries that wait for something, oldest first. Beyond `limit` the oldest is dropped and counted."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = MOST_IN_FLIGHT) -> None:
         self.limit = limit
         self.dropped = 0
         self._tasks: dict[asyncio.Task[Any], None] = {}

@@ -131,6 +131,7 @@ class Server:
         await self._http.serve(new.http, http)
         unwanted = [self._sockets.pop(address) for address in list(self._sockets) if address not in new.listeners]
         self.instance = new
+        self.in_flight.limit = new.most_in_flight
         for address, (datagrams, streams) in self._sockets.items():
             datagrams.listener = streams.listener = new.listeners[address]
         await self._serve(bound)

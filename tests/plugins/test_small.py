@@ -1,4 +1,4 @@
-"""debug, pprof, cancel and root: accepted, and what they say where they do nothing."""
+"""debug, pprof, cancel, root and shed: accepted, and what they say where they do nothing."""
 
 import logging
 
@@ -34,3 +34,8 @@ def test_they_are_accepted(block: str, expected: list[str], caplog: pytest.LogCa
 
 def test_root_is_where_files_start() -> None:
     assert "/etc" == instance_of(in_block("root /etc")).sites[0].root
+
+
+@pytest.mark.parametrize(("block", "expected"), [("whoami", 2000), ("shed", 2000), ("shed 7", 7)])
+def test_shed_bounds_the_queries_in_flight(block: str, expected: int) -> None:
+    assert expected == instance_of(in_block(block)).most_in_flight
