@@ -208,6 +208,6 @@ class Answers:
         return records.addresses("ns.dns." + origin.lstrip("."), self.options.ttl, ips)
 
 
-def is_reverse(zone: str) -> bool:
-    """True of a zone whose names stand for addresses."""
-    return zone.endswith((names.IN_ADDR, names.IP6))
+def is_reverse(name: str) -> bool:
+    """True of in-addr.arpa, ip6.arpa and the names below them, which stand for addresses."""
+    return name.endswith("arpa.") and (names.is_below(name, names.IN_ADDR) or names.is_below(name, names.IP6))

@@ -78,7 +78,7 @@ def has_endpoints(slices: tuple[Slice, ...]) -> bool:
 def base(service: str, origin: str) -> str:
     """The name of a Service by its key, in a zone."""
     namespace, _, label = service.partition("/")
-    return f"{label}.{namespace}.svc.{origin}"
+    return f"{label}.{namespace}.svc.{origin.lstrip('.')}"
 
 
 def pointers(service: Service, slices: tuple[Slice, ...], address: bytes, naming: Naming) -> dict[str, bool]:

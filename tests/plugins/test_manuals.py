@@ -1,17 +1,21 @@
 """Every plugin's docstring is its manual, and each example in it starts."""
 
 import asyncio
+import contextlib
 import importlib
 import pkgutil
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kdns import plugins
+from kdns.cluster import apiserver
 from kdns.errors import CorefileError
 from kdns.server.run import Server
 from kdns.site import Instance
+from tests.fake_apiserver import FakeApiServer
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
 SECTIONS = ("Description", "Syntax", "Metrics", "Examples")
@@ -66,14 +70,18 @@ def test_an_example_starts(corefile: str, free_port: int, monkeypatch: pytest.Mo
     monkeypatch.chdir(Path(__file__).parents[2])
 
     async def start_and_stop() -> int:
-        server = Server(corefile.replace(":53 ", f":{free_port} "), dns_port=free_port)
-        try:
-            await asyncio.wait_for(server.start(), 20)
-            return len(server.instance.sites)
-        finally:
-            hurry = asyncio.Event()
-            hurry.set()
-            await asyncio.wait_for(server.stop(hurry), 20)
+        async with contextlib.AsyncExitStack() as around:
+            if "kubernetes" in corefile:  # as in a Pod: an API server is there
+                api = await around.enter_async_context(FakeApiServer())
+                monkeypatch.setattr(apiserver, "Connection", partial(apiserver.Connection, endpoint=api.url))
+            server = Server(corefile.replace(":53 ", f":{free_port} "), dns_port=free_port)
+            try:
+                await asyncio.wait_for(server.start(), 20)
+                return len(server.instance.sites)
+            finally:
+                hurry = asyncio.Event()
+                hurry.set()
+                await asyncio.wait_for(server.stop(hurry), 20)
 
     assert asyncio.run(start_and_stop()) >= 1
 
