@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import resource
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -243,7 +244,7 @@ def loaded_or_refused(path: Path) -> None:
     try:
         load([str(path)])
     except ManifestError as error:
-        assert str(error).isprintable()  # noqa: PT017 - it need not be raised
+        assert str(error).isprintable()
 
 
 @pytest.mark.parametrize("name", ["a.yaml", "a.json"])
@@ -484,25 +485,18 @@ async def _started(source: Manifests) -> None:
 
 
 def test_large_yaml_does_not_hold_up_the_loop(tmp_path: Path) -> None:
-    """5 MB of YAML, some two seconds of libyaml: the loop waits less than a tenth of a second."""
+    """5 MB of YAML, some two seconds of libyaml: they are spent in another process than the loop's."""
     other = "kind: ConfigMap\nmetadata: {name: a}\nvalues: [" + ", ".join(["some text", "{a: b}"] * 500) + "]\n---\n"
     path = written(tmp_path / "a.yaml", other * (5_000_000 // len(other)) + WEB)
-    lags: list[float] = []
-
-    async def tick() -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            lags.append(time.monotonic() - before - 0.005)
 
     async def then(source: Manifests, store: Store) -> None:
         assert "prod/web" in store.services
-        ticking = asyncio.create_task(tick())
+        ours, theirs = time.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         with path.open("a") as file:
             file.write("---\n" + WEB.replace("web", "new"))
-        assert await within(30, lambda: "prod/new" in store.services)
-        ticking.cancel()
-        assert max(lags) < 0.1
+        assert await within(60, lambda: "prod/new" in store.services)
+        ours, theirs = time.process_time() - ours, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - theirs
+        assert ours < theirs / 4
 
     watched(path, then=then)
 
