@@ -1,0 +1,67 @@
+"""The loader's own program and the reading of dnsperf's figures, on which all figures of benchmarks rest."""
+
+import socket
+import sys
+import threading
+
+import dns.message
+import pytest
+
+from benchmarks.load import Loaded, read_dnsperf, run, wire
+from benchmarks.soak import faults, Held
+from benchmarks.upstream import answer
+
+SAID = """
+  Queries sent:         9
+  Queries completed:    8 (88.89%)
+  Queries lost:         1 (11.11%)
+
+  Response codes:       NOERROR 5 (62.50%), SERVFAIL 2 (25.00%), NXDOMAIN 1 (12.50%)
+"""
+
+
+def test_dnsperf() -> None:
+    assert Loaded(answered=8, lost=1, failed=2) == read_dnsperf(SAID)
+    with pytest.raises(ValueError, match="no such file"):
+        read_dnsperf("Error: no such file")
+
+
+def test_question() -> None:
+    assert "a-b.test. IN SRV" == dns.message.from_wire(wire("a-b.test.", "SRV", 7)).question[0].to_text()
+
+
+@pytest.mark.parametrize(("type", "expected"), [("A", ["x.test. 60 IN A 192.0.2.1"]), ("AAAA", [])])
+def test_upstream(type: str, expected: list[str]) -> None:
+    asked = dns.message.make_query("x.test.", type, use_edns=True)
+    reply = dns.message.from_wire(answer(asked.to_wire(), 60))
+    assert asked.is_response(reply)
+    assert expected == [rrset.to_text() for rrset in reply.answer]
+    assert len(expected) == 1 - len(reply.authority)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sendmmsg is Linux's")
+def test_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers each question but the last, and one of them with REFUSED."""
+    monkeypatch.setattr("benchmarks.load.PATIENCE", 0.2)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            for n in range(300):
+                wire, client = server.recvfrom(512)
+                if n < 299:
+                    server.sendto(wire[:2] + (b"\x81\x85" if n == 7 else b"\x81\x80") + wire[4:], client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        loaded = run(server.getsockname()[1], [(f"n{n}.test.", "A") for n in range(300)], 0)
+        thread.join()
+    assert Loaded(answered=299, lost=1, failed=1) == loaded
+
+
+def test_soak() -> None:
+    before = Held(40.0, 3, 20)
+    assert [] == faults(before, [60, 80, 82, 81, 84], Held(84.0, 3, 20), 0, 0)
+    assert ["2 queries lost", "memory grew from 80 to 99 MB", "1 tasks were left behind"] == faults(
+        before, [60, 80, 82, 90, 99], Held(99.0, 4, 19), 2, 0
+    )
