@@ -101,28 +101,31 @@ class Memo:
         there = self._young.entries.get(key)
         if there is not None and there.reply is not None:
             return  # the same query was in flight twice
-        ring = None
         size = len(key) + len(reply) + OVERHEAD
         if isinstance(reply, Ring):
-            ring, reply, size = reply, b"", size + len(reply) + 240
-        entry = Entry(reply, ring, key, depends, label, size)
+            entry = Entry(b"", reply, key, depends, label, size + len(reply) + 240)
+        else:
+            entry = Entry(reply, None, key, depends, label, size)
         self._add(entry)
         if fleeting:
             self._fleeting.append(entry)
 
     def _add(self, entry: Entry) -> None:
-        for _ in range(min(2, len(self._leaving))):
-            _, gone = self._leaving.popitem()
-            if gone.hits:
-                self._bury(gone)
+        if self._leaving:
+            self._let_go(2)
         self._young.add(entry)
         if self._young.size > self._half:
-            for left in self._leaving.values():  # rare: more left at once than came since
-                if left.hits:
-                    self._bury(left)
+            self._let_go(len(self._leaving))  # rare: more left at once than came since
             self._leaving = self._old.entries
             self._old, self._young = self._young, _Generation()
             self.find = self._young.entries.get
+
+    def _let_go(self, most: int) -> None:
+        """Take apart some of the entries that leave."""
+        for _ in range(min(most, len(self._leaving))):
+            _, gone = self._leaving.popitem()
+            if gone.hits:
+                self._bury(gone)
 
     def _bury(self, entry: Entry) -> None:
         """The entry is dead from now on, and its hits are counted."""

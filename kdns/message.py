@@ -194,6 +194,7 @@ _QUESTION_END = struct.Struct("!HH").unpack_from
 _RR = struct.Struct("!HHIH").unpack_from
 _OPT_OWNER, _OPT_REST = b"\0\0\x29", struct.Struct("!HIH").unpack_from  # the root and the type; size, flags, length
 _RR_HEAD = struct.Struct("!HHI").pack
+_USUAL = struct.Struct("!HHHIH").pack
 _COUNTS = struct.Struct("!5H").pack
 _SIZES = [n.to_bytes(2, "big") for n in range(512)]
 _Raw = bytes | memoryview
@@ -360,8 +361,12 @@ def encode(query: Query, response: Response, ours: int = OUR_SIZE) -> bytes | Ri
     if response.error is not None and room < 12 + len(query.question):  # a long name and a long reason
         tail = opt(query.edns, ours, response.rcode)
         room = query.limit(ours) - len(tail)
-    owners = _Owners(query.name)
     at = 12 + len(query.question)
+    if not response.rotate and not response.additional and not (response.answer and response.authority):
+        usual = _usual(query, response, at, room, tail)
+        if usual is not None:
+            return usual
+    owners = _Owners(query.name)
     answer, answers, at, whole = owners.section(response.answer, at, room)
     ring = owners.ring if response.rotate else None
     authority: list[bytes] = []
@@ -388,6 +393,30 @@ def encode(query: Query, response: Response, ours: int = OUR_SIZE) -> bytes | Ri
         rest = b"".join(authority) + b"".join(additional) + tail
         return Ring(head + b"".join(answer[:before]), octets, unit, shown, rest)
     return b"".join([head, *answer, *authority, *additional, tail])
+
+
+def _usual(query: Query, response: Response, at: int, room: int, tail: bytes) -> bytes | None:
+    """The reply that most are: one record at the name asked, or the SOA of its zone; None where it is another.
+
+    It says what `encode` would, in half the time.
+    """
+    section = response.answer or response.authority
+    if len(section) != 1 or len(section[0].rdata) != 1:
+        return None
+    name, type, ttl, (rdata,) = section[0]
+    asked = query.name
+    if not asked.endswith(name) or name == "." or "\\" in asked:
+        return None
+    above = len(asked) - len(name)
+    size = len(rdata)
+    if (above and asked[above - 1] != ".") or size > 511 or at + 12 + size > room:
+        return None
+    flags = QR | query.flags & (RD | CD) | response.flags | response.rcode & 15
+    if response.authoritative:
+        flags |= AA
+    answers = 1 if response.answer else 0
+    head = _COUNTS(flags, 1, answers, 1 - answers, 1 if tail else 0) + query.question
+    return head + _USUAL(0xC00C + above, type, IN, ttl, size) + rdata + tail
 
 
 class _Owners:

@@ -114,13 +114,15 @@ def absolute(name: str) -> str:
 
 def is_below(name: str, zone: str) -> bool:
     """True where the name is the zone's origin or stands below it."""
-    return name.endswith(zone) and (
-        zone == "." or len(name) == len(zone) or (name[-len(zone) - 1] == "." and not _is_escaped(name, len(zone)))
-    )
+    if not name.endswith(zone):
+        return False
+    return zone == "." or len(name) == len(zone) or (name[-len(zone) - 1] == "." and not _is_escaped(name, len(zone)))
 
 
 def _is_escaped(name: str, tail: int) -> bool:
     """Is the dot before the last `tail` characters a part of a label?"""
+    if "\\" not in name:
+        return False
     head = name[: -tail - 1]
     return (len(head) - len(head.rstrip("\\"))) % 2 == 1
 

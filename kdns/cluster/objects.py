@@ -8,6 +8,7 @@ Structs take part in no garbage collection (they have no cycles), and what they 
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -172,7 +173,7 @@ class Slice(NamedTuple):
     service: str  # namespace/name of its Service
     width: int  # octets of an address: 4, 16; 0 for addressType FQDN
     addresses: bytes  # packed, one after the other
-    hostnames: tuple[str | None, ...] | None  # of each endpoint; for FQDN, the names; None where no endpoint has one
+    hostnames: str | None  # of each endpoint (for FQDN: its name), joined; None where no endpoint has one
     ports: tuple[Port, ...]
     total: int = 0  # endpoints, those not ready included
     pods: tuple[str | None, ...] | None = None  # each endpoint's Pod, where names of Pods are asked for
@@ -255,16 +256,16 @@ def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice |
         addresses = b"".join([_packed("endpoints.addresses", e.addresses[0]) for e in ready])
         if len(addresses) != width * len(ready):
             raise ValueError(f"endpoints.addresses: not all are {o.addressType} as addressType says")
-        hostnames = tuple([e.hostname.lower() if e.hostname else None for e in ready])
+        hostnames = joined([e.hostname.lower() if e.hostname else "" for e in ready])
     else:
-        hostnames = tuple([_name("endpoints.addresses", e.addresses[0]) for e in ready])
+        hostnames = joined([_name("endpoints.addresses", e.addresses[0]) for e in ready])
     namespace = o.metadata.namespace
     return Slice(
         key=f"{namespace}/{o.metadata.name}",
         service=sys.intern(f"{namespace}/{service_name}"),
         width=width,
         addresses=addresses,
-        hostnames=hostnames if any(hostnames) else None,
+        hostnames=hostnames,
         ports=ports(o.ports),
         total=len(every),
         pods=tuple([_pod_name(e.targetRef) for e in ready]) if pods else None,
@@ -293,6 +294,23 @@ def pod(o: PodObject) -> Pod | None:
         return None
     ips = tuple(_packed("status.podIPs", ip) for ip in pod_addresses(o))
     return Pod(f"{o.metadata.namespace}/{o.metadata.name}", ips) if ips else None
+
+
+def joined(hostnames: Sequence[str]) -> str | None:
+    """A column of hostnames as one string, empty ones for endpoints without: to find one is a search in one place.
+
+    ValueError where one of them cannot be a hostname.
+    """
+    if not any(hostnames):
+        return None
+    if any("\0" in each for each in hostnames):
+        raise ValueError("endpoints.hostname: a NUL is no part of a hostname")
+    return "\0" + "\0".join(hostnames) + "\0"
+
+
+def hostnames_of(s: Slice) -> list[str]:
+    """A slice's hostnames, one for each endpoint and empty where it has none; no list where no endpoint has one."""
+    return s.hostnames[1:-1].split("\0") if s.hostnames else []
 
 
 def endpoints(s: Slice) -> list[bytes]:

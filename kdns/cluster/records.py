@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kdns import names
-from kdns.cluster.objects import endpoints, Port, Service, Slice
+from kdns.cluster.objects import endpoints, hostnames_of, joined, Port, Service, Slice
 from kdns.message import A, AAAA, ANY, CNAME, RRset, SRV
 
 _WIDTH = {A: 4, AAAA: 16}
@@ -61,8 +61,8 @@ def alias(service: Service, slices: tuple[Slice, ...]) -> str | None:
     """The target where the Service is an alias: an ExternalName, or headless with one endpoint that is a name (FQDN)."""
     if service.alias or service.ips or not slices:
         return service.alias
-    targets = [target for s in slices if not s.width for target in s.hostnames or ()]
-    return targets[0] if len(targets) == 1 and targets[0] and not any(s.addresses for s in slices) else None
+    targets = [target for s in slices if not s.width for target in hostnames_of(s)]
+    return targets[0] if len(targets) == 1 and not any(s.addresses for s in slices) else None
 
 
 def cname(name: str, target: str, naming: Naming) -> RRset:
@@ -86,14 +86,16 @@ def pointers(service: Service, slices: tuple[Slice, ...], address: bytes, naming
     own = base(service.key, naming.origin)
     called = {}
     for s in slices:
-        for i, each in enumerate(endpoints(s)) if s.width == len(address) and address in s.addresses else ():
-            if each == address:
-                called[f"{_label(s, i, each, naming)}.{own}"] = s.hostnames is not None and s.hostnames[i] is not None
+        for i in _aligned(s, address) if s.width == len(address) else ():
+            hostname = _hostname(s, i)
+            called[f"{_label(s, i, hostname, address, naming)}.{own}"] = bool(hostname)
     return called
 
 
 def addresses(name: str, ttl: int, packed: Iterator[bytes] | list[bytes] | tuple[bytes, ...]) -> tuple[RRset, ...]:
     """Address RRsets of a name, A before AAAA; an address that comes twice stands once."""
+    if isinstance(packed, tuple) and len(packed) == 1:
+        return (RRset(name, A if len(packed[0]) == 4 else AAAA, ttl, packed),)
     every = dict.fromkeys(packed)
     sets = ((A, tuple([a for a in every if len(a) == 4])), (AAAA, tuple([a for a in every if len(a) == 16])))
     return tuple([RRset(name, type, ttl, rdata) for type, rdata in sets if rdata])
@@ -138,11 +140,9 @@ def _port(
     return _srv(service, slices, wanted, name, naming, room) if type == SRV else EMPTY
 
 
-def _label(s: Slice, i: int, address: bytes, naming: Naming) -> str:
+def _label(s: Slice, i: int, hostname: str, address: bytes, naming: Naming) -> str:
     """What an endpoint is called: its hostname, else where asked for its Pod, else its address with dashes."""
-    hostname = s.hostnames[i] if s.hostnames else None
-    pod = s.pods[i] if naming.pods and s.pods else None
-    return hostname or (pod if pod and len(pod) <= names.MAX_LABEL and "." not in pod else None) or names.dashed(address)
+    return hostname or (_pod(s.pods[i]) if naming.pods and s.pods else None) or names.dashed(address)
 
 
 def _called(slices: tuple[Slice, ...], label: str, naming: Naming) -> list[tuple[Slice, bytes]]:
@@ -152,23 +152,32 @@ def _called(slices: tuple[Slice, ...], label: str, naming: Naming) -> list[tuple
         address = None
     found = []
     for s in slices:
-        places: list[int] = []
-        if s.hostnames and s.width:
-            places += _places(s.hostnames, label)
-        if naming.pods and s.pods and s.width:
-            places += _places(s.pods, label)
-        if address is not None and len(address) == s.width:
-            places += _aligned(s, address)
-        for i in dict.fromkeys(places) if places else ():
-            each = s.addresses[i * s.width : (i + 1) * s.width]
-            if _label(s, i, each, naming) == label:
-                found.append((s, each))
+        width = s.width
+        if not width:
+            continue
+        places = []
+        if s.hostnames is not None and f"\0{label}\0" in s.hostnames:
+            places += [i for i, each in enumerate(hostnames_of(s)) if each == label]
+        if address is not None and len(address) == width:
+            places += _unnamed(s, _aligned(s, address), naming)
+        if naming.pods and s.pods and label in s.pods:
+            places += [i for i, each in enumerate(s.pods) if each == label and _pod(each) and not _hostname(s, i)]
+        found += [(s, s.addresses[i * width : (i + 1) * width]) for i in places]
     return found
 
 
-def _places(column: tuple[str | None, ...], label: str) -> list[int]:
-    """Where a label stands in a column."""
-    return [i for i, each in enumerate(column) if each == label] if label in column else []
+def _unnamed(s: Slice, places: list[int], naming: Naming) -> list[int]:
+    """Those of a slice's endpoints that are called by their address."""
+    return [i for i in places if not _hostname(s, i) and not (naming.pods and s.pods and _pod(s.pods[i]))]
+
+
+def _hostname(s: Slice, i: int) -> str:
+    return hostnames_of(s)[i] if s.hostnames else ""
+
+
+def _pod(name: str | None) -> str | None:
+    """The name of a Pod where it can be a label."""
+    return name if name and len(name) <= names.MAX_LABEL and "." not in name else None
 
 
 def _aligned(s: Slice, address: bytes) -> list[int]:
@@ -230,8 +239,9 @@ def _srv(
     glue: dict[str, list[bytes]] = {}
     size = 0  # octets of the records
     for s, numbers in ports:
+        hostnames = hostnames_of(s)
         for i, address in enumerate(endpoints(s)) if numbers else ():
-            label = _label(s, i, address, naming)
+            label = _label(s, i, hostnames[i] if hostnames else "", address, naming)
             target = bytes((len(label),)) + label.encode() + tail
             before = len(records)
             for number in numbers:
@@ -264,12 +274,10 @@ def _within(s: Slice, zone: str) -> Slice | None:
     if not s.zones or not s.width or zone not in s.zones:
         return None
     at = [i for i, each in enumerate(s.zones) if each == zone]
-    every = endpoints(s)
-
-    def column(values: tuple[str | None, ...] | None) -> tuple[str | None, ...] | None:
-        return tuple([values[i] for i in at]) if values else None
-
+    every, hostnames = endpoints(s), hostnames_of(s)
     return s._replace(
         addresses=b"".join([every[i] for i in at]),
-        hostnames=column(s.hostnames), pods=column(s.pods), zones=column(s.zones),
-    )  # fmt: skip
+        hostnames=joined([hostnames[i] for i in at]) if hostnames else None,
+        pods=tuple([s.pods[i] for i in at]) if s.pods else None,
+        zones=(zone,) * len(at),
+    )

@@ -12,7 +12,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kdns.cluster.objects import endpoints, Namespace, Pod, Service, Slice, Stored
+from kdns.cluster.objects import endpoints, hostnames_of, Namespace, Pod, Service, Slice, Stored
 from kdns.message import Key
 
 CHANGED = "."  # the key that every change touches: the zone's apex depends on it
@@ -212,14 +212,15 @@ def _key(o: Stored) -> str:
     return o.name if isinstance(o, Namespace) else o.key
 
 
-def _named(s: Slice | None) -> dict[bytes, tuple[tuple[str | None, str | None], ...]]:
+def _named(s: Slice | None) -> dict[bytes, tuple[tuple[str, str | None], ...]]:
     """Each address of a slice with what names it: the hostname and Pod of each endpoint that has it."""
     if s is None or not s.width:
         return {}
-    nobody = (None,) * (len(s.addresses) // s.width)
-    every = list(zip(endpoints(s), zip(s.hostnames or nobody, s.pods or nobody, strict=True), strict=True))
-    named: dict[bytes, tuple[tuple[str | None, str | None], ...]] = {address: (called,) for address, called in every}
+    count = len(s.addresses) // s.width
+    called = zip(hostnames_of(s) or [""] * count, s.pods or [None] * count, strict=True)
+    every = list(zip(endpoints(s), called, strict=True))
+    named: dict[bytes, tuple[tuple[str, str | None], ...]] = {address: (names,) for address, names in every}
     if len(named) < len(every):  # rare: several endpoints at one address
         for address in named:
-            named[address] = tuple(called for other, called in every if other == address)
+            named[address] = tuple(names for other, names in every if other == address)
     return named

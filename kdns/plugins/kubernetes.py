@@ -125,21 +125,26 @@ class Kubernetes:
     ) -> None:
         self._site = site
         self._local = local
-        self._zones = frozenset(options.zones)
-        self._fallthrough = fallthrough
+        self._zones = sorted(options.zones, key=len, reverse=True)  # the longest first
+        self._fallthrough = {  # by zone: those that fall through, of names in it
+            zone: tuple(other for other in fallthrough if names.is_below(other, zone) or names.is_below(zone, other))
+            for zone in options.zones
+        }
         self.source = source
         self.store = source.store
         self.answers = Answers(source.store, options)
 
     async def answer(self, query: Query, next: Handler) -> Response:
-        origin = names.closest(query.name, self._zones)
-        if origin is None:
+        for origin in self._zones:
+            if names.is_below(query.name, origin):
+                break
+        else:
             return await next(query)
         if not self.store.synced:
             why = ExtendedError(NOT_READY, self.source.why_not() or self.store.why_not)
             return Response(rcode=SERVFAIL, made_by="kubernetes", error=why)
         response = self.answers.look(query, origin, query.limit(self._site.udp_size))
-        if response.rcode == NXDOMAIN and self._falls_through(query.name):
+        if response.rcode == NXDOMAIN and self._falls_through(query.name, origin):
             other = await next(query)
             if other is NO_ANSWER:
                 return other
@@ -153,8 +158,8 @@ class Kubernetes:
             return await self._site.follow(query, response)
         return response
 
-    def _falls_through(self, name: str) -> bool:
-        if not any(names.is_below(name, zone) for zone in self._fallthrough):
+    def _falls_through(self, name: str, origin: str) -> bool:
+        if not any(names.is_below(name, zone) for zone in self._fallthrough[origin]):
             return False
         prefix = names.reverse_prefix(name) if self._local else None
         if prefix is None:

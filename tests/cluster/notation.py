@@ -26,7 +26,7 @@ import dns.rcode
 import dns.rdatatype
 
 from kdns import names
-from kdns.cluster.objects import Namespace, Pod, Port, Service, Slice, Stored
+from kdns.cluster.objects import joined, Namespace, Pod, Port, Service, Slice, Stored
 from kdns.cluster.store import Store
 from kdns.message import Address, Transport
 from kdns.server.configure import configure
@@ -85,10 +85,11 @@ def slice_(key: str, service: str, endpoints: list[str], ports: tuple[Port, ...]
             column[sign].append(value or None)
         addresses.append(word)
     if addresses and addresses[0].endswith("."):
-        return Slice(key, service, 0, b"", tuple(addresses), ports, total)
+        return Slice(key, service, 0, b"", joined(addresses), ports, total)
     packed = [ip(address) for address in addresses]
     hostnames, pods, zones = (tuple(values) if any(values) else None for values in column.values())
-    return Slice(key, service, len(packed[0]) if packed else 4, b"".join(packed), hostnames, ports, total, pods, zones)
+    called = joined([each or "" for each in hostnames or ()])
+    return Slice(key, service, len(packed[0]) if packed else 4, b"".join(packed), called, ports, total, pods, zones)
 
 
 def finished(coro: Coroutine[Any, Any, T]) -> T:

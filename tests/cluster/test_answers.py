@@ -16,7 +16,7 @@ import pytest
 
 from kdns import names
 from kdns.cluster.answers import is_reverse
-from kdns.cluster.objects import Namespace, Slice, Stored
+from kdns.cluster.objects import hostnames_of, joined, Namespace, Slice, Stored
 from kdns.message import Transport
 from tests.cluster.notation import Cluster, objects, rows
 
@@ -376,7 +376,7 @@ def renamed(rnd: random.Random, known: dict[tuple[type[Stored], str], Stored]) -
     s = known[Slice, rnd.choice(slices)] if slices and rnd.random() < 0.2 else None
     if not isinstance(s, Slice) or not s.hostnames or not s.width:
         return None
-    return s._replace(hostnames=tuple(rnd.choice(("a", "b", None)) for _ in s.hostnames))
+    return s._replace(hostnames=joined([rnd.choice(("a", "b", "")) for _ in hostnames_of(s)]))
 
 
 def random_port(rnd: random.Random) -> str:

@@ -10,6 +10,7 @@ from kdns.cluster.controllers import cluster_ips, DEFAULT_RANGES, families, rang
 from kdns.cluster.loading import EVERYTHING, load
 from kdns.cluster.objects import (
     endpoints,
+    hostnames_of,
     Metadata,
     Namespace,
     Pod,
@@ -39,7 +40,7 @@ def seen(objects: list[Stored], service: str) -> list[str]:
         if isinstance(s, Slice) and s.service == service:
             ports = " ".join(f"{port.name}:{port.number}/{port.protocol}" for port in s.ports)
             for i, address in enumerate(endpoints(s)):
-                out.append(f"{names.unpacked(address)} {s.hostnames[i] if s.hostnames else None} {ports}".rstrip())
+                out.append(f"{names.unpacked(address)} {(hostnames_of(s)[i] or None) if s.hostnames else None} {ports}".rstrip())
     return out
 
 
@@ -57,7 +58,7 @@ def everything(objects: list[Stored]) -> dict[str, object]:
         if isinstance(o, Slice):
             of = out.setdefault(f"endpoints of {o.service}", set())
             for i, address in enumerate(endpoints(o)):
-                hostname, pod, zone = (column[i] if column else None for column in (o.hostnames, o.pods, o.zones))
+                hostname, pod, zone = (column[i] if column else None for column in (hostnames_of(o), o.pods, o.zones))
                 of.add((address, hostname, frozenset(o.ports), pod, zone))  # type: ignore[attr-defined]
         elif isinstance(o, Service):
             out[f"Service {o.key}"] = (tuple(map(len, o.ips)), o.ports, o.alias)

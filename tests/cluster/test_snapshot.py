@@ -13,7 +13,7 @@ import pytest
 from kdns import names
 from kdns.cluster import apiserver
 from kdns.cluster.apiserver import ApiServer, Connection
-from kdns.cluster.objects import Namespace, Pod, Port, Selection, Service, Slice, Stored
+from kdns.cluster.objects import joined, Namespace, Pod, Port, Selection, Service, Slice, Stored
 from kdns.cluster.snapshot import Snapshot
 from kdns.cluster.store import Store
 from tests.cluster.test_reflector import QUICK, service
@@ -24,8 +24,8 @@ OBJECTS: tuple[Stored, ...] = (
     Namespace("prod", (("team", "a"),)),
     Service("prod/web", (names.packed("10.96.0.1"), names.packed("fd00::1")), HTTP),
     Service("prod/away", (), (), "example.com."),
-    Slice("prod/web-1", "prod/web", 4, names.packed("10.244.0.1") * 2, ("a", None), HTTP, 3, ("web-0", None), ("z", None)),
-    Slice("prod/away-1", "prod/away", 0, b"", ("db.example.com.",), ()),
+    Slice("prod/web-1", "prod/web", 4, names.packed("10.244.0.1") * 2, joined(["a", ""]), HTTP, 3, ("web-0", None), ("z", None)),
+    Slice("prod/away-1", "prod/away", 0, b"", joined(["db.example.com."]), ()),
     Pod("prod/web-0", (names.packed("10.244.0.1"),)),
 )
 

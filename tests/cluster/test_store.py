@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from kdns import names
-from kdns.cluster.objects import endpoints, Namespace, Pod, Port, Service, Slice, Stored
+from kdns.cluster.objects import endpoints, joined, Namespace, Pod, Port, Service, Slice, Stored
 from kdns.cluster.store import CHANGED, Store
 from kdns.message import Key
 
@@ -22,7 +22,7 @@ def service(key: str, *ips: str) -> Service:
 
 
 def slice_(key: str, of: str, *addresses: str, hostnames: tuple[str | None, ...] | None = None) -> Slice:
-    return Slice(key, of, 4, b"".join(map(ip, addresses)), hostnames, HTTP, len(addresses))
+    return Slice(key, of, 4, b"".join(map(ip, addresses)), joined([each or "" for each in hostnames or ()]), HTTP, len(addresses))
 
 
 def watched(*objects: Stored) -> tuple[Store, list[set[Key]]]:
