@@ -1,0 +1,5 @@
+"""kdns beside a real control plane."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.live.serving")
