@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test lint bench bench-cluster soak clean
+.PHONY: setup run test lint bench bench-cluster soak rollout clean
 
 setup: $(VENV)/.made
 
@@ -31,6 +31,9 @@ bench-cluster: setup
 
 soak: setup
 	$(BIN)/python -m benchmarks.soak
+
+rollout: setup
+	$(BIN)/python -m benchmarks.rollout
 
 clean:
 	rm -rf $(VENV)
