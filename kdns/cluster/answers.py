@@ -55,16 +55,16 @@ class Answers:
         name, type = query.name, query.type
         if name == origin:
             return self._apex(query, origin)
-        if is_reverse(name):
-            return self._pointers(name, type, origin)
         below = names.labels(name if origin == "." else name[: -len(origin)])
         match below[-1]:
+            case "dns" if len(below) == 1 or below == ["ns", "dns"]:
+                return self._name_server(below, query, origin)
+            case _ if is_reverse(name):
+                return self._pointers(name, type, origin)
             case "svc":
                 return self._svc(below[:-1], name, type, origin, room)
             case "pod":
                 return self._pod(below[:-1], name, type, origin)
-            case "dns" if len(below) == 1 or below == ["ns", "dns"]:
-                return self._name_server(below, query, origin)
             case "dns-version" if len(below) == 1:
                 rdata = b"\x051.1.0"
                 found = Found(True, (RRset(name, TXT, VERSION_TTL, (rdata,)),) if type in (TXT, ANY) else ())

@@ -90,6 +90,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         gone.svc A                      NXDOMAIN
         web.gone.svc A                  NXDOMAIN
         in-addr.arpa. NS                NS ns.dns.in-addr.arpa.
+        ns.dns.in-addr.arpa. A          NODATA
         example.com. A                  REFUSED
     """),
     "the Service in front of this server": ("ns kube-system\nsvc kube-system/kube-dns 10.96.0.10 fd00:96::10", "", "", """
