@@ -100,7 +100,7 @@ def kind(response: Response, type: int) -> str | None:
         return FAILURE
     if response.rcode not in (NOERROR, NXDOMAIN):
         return None
-    if response.rcode == NOERROR and any(rrset.type == type or type == ANY for rrset in response.answer):
+    if response.rcode == NOERROR and response.answer and (type == ANY or type in [rrset.type for rrset in response.answer]):
         return SUCCESS
     return DENIAL if any(rrset.type == SOA for rrset in response.authority) else None
 
@@ -153,7 +153,8 @@ class Cache:
         ttl = self.failure
         if kind != FAILURE:
             response, ttl = _limited(response, limits, kind == DENIAL)
-        self.drop(key)
+        if old is not None:
+            self.drop(key)
         if ttl <= 0 or limits.capacity <= 0:
             return response
         if self.cut and response.rcode == NXDOMAIN and not response.answer:
@@ -264,22 +265,17 @@ def _lasting(section: _Plain, ttl: int) -> Section:
 
 def _limited(response: Response, limits: Limits, denial: bool) -> tuple[Response, int]:
     """The answer with all its TTLs within limits, and the least of them."""
-    least = limits.most
-    changed = False
+    shortest = limits.most
     sections = []
     for section in (response.answer, response.authority, response.additional):
         out = []
         for rrset in section:
             ttl = min(max(_ttl(rrset, denial), limits.least), limits.most)
-            least = min(least, ttl)
-            if ttl != rrset.ttl:
-                rrset, changed = rrset._replace(ttl=ttl), True
-            out.append(rrset)
+            shortest = min(shortest, ttl)
+            out.append(_rrset(RRset, (rrset.name, rrset.type, ttl, rrset.rdata)))
         sections.append(tuple(out))
-    if changed:
-        answer, authority, additional = sections
-        response = replace(response, answer=answer, authority=authority, additional=additional)
-    return response, least
+    answer, authority, additional = sections
+    return replace(response, answer=answer, authority=authority, additional=additional), shortest
 
 
 def _ttl(rrset: RRset, denial: bool) -> int:

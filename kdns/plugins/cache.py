@@ -438,13 +438,14 @@ class Caching:
         """What an answer is kept as, or None."""
         if not response.foreign or (response.depends and changes != self.cache.changes):
             return None
-        if response.answer and not any(rrset.name == query.name for rrset in response.answer):
+        if response.answer and query.name not in [rrset.name for rrset in response.answer]:
             self.tallies.drops += 1
             return None
         found = kind(response, query.type)
-        where = DENIAL if found == FAILURE else found
-        if any(which == where and names.is_below(query.name, zone) for which, zone in self.options.disabled):
-            return None
+        if self.options.disabled:
+            where = DENIAL if found == FAILURE else found
+            if any(which == where and names.is_below(query.name, zone) for which, zone in self.options.disabled):
+                return None
         return found
 
     # ------------------------------------------------------------ metrics

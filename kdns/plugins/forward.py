@@ -99,7 +99,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
@@ -239,18 +239,25 @@ class Forward:
                 return last
         return last or self._failed(failures)
 
-    async def _exchange(self, upstream: Upstream, query: Query, tcp: bool, timeout: float) -> Response:
+    def _exchange(self, upstream: Upstream, query: Query, tcp: bool, timeout: float) -> Coroutine[Any, Any, Response]:
+        if self._choices.prefer_udp and not tcp:
+            return self._exchange_by_both(upstream, query, timeout)
+        return upstream.ask(query, tcp, timeout, self._site.udp_size)
+
+    async def _exchange_by_both(self, upstream: Upstream, query: Query, timeout: float) -> Response:
+        """Over UDP, and over TCP again where the reply is truncated."""
         began = time.monotonic()
-        response = await upstream.ask(query, tcp, timeout, self._site.udp_size)
-        if response.flags & TC and not tcp and self._choices.prefer_udp:
-            left = timeout - (time.monotonic() - began)
-            return await upstream.ask(query, True, left, self._site.udp_size)
-        return response
+        response = await upstream.ask(query, False, timeout, self._site.udp_size)
+        if not response.flags & TC:
+            return response
+        return await upstream.ask(query, True, timeout - (time.monotonic() - began), self._site.udp_size)
 
     def _order(self) -> list[Upstream]:
         """The upstreams to try, the first one first; none where there is no point in trying."""
+        if len(self.upstreams) == 1 and self.upstreams[0].usable:
+            return self.upstreams
         ordered = [upstream for upstream in self._policy(self.upstreams) if not upstream.excluded]
-        usable = [upstream for upstream in ordered if not upstream.health.down]
+        usable = [upstream for upstream in ordered if upstream.usable]
         if len(usable) > 1:
             usable.sort(key=_is_suspect)
         if usable or not ordered:

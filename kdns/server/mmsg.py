@@ -8,6 +8,7 @@ import errno
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 
 if sys.platform != "linux" or struct.calcsize("P") != 8:
     raise ImportError("recvmmsg is used on 64-bit Linux only")
@@ -22,6 +23,7 @@ DONTWAIT = 0x40
 _NAME = 28  # struct sockaddr_in6
 _CONTROL = 40  # a cmsghdr and struct in6_pktinfo
 _IP_PKTINFO = 8
+Control = tuple[int, int, bytes]  # level, type, octets
 _SHORTS, _WORDS, _LONGS = 64 // 2, 64 // 4, 64 // 8  # struct mmsghdr has 64 octets
 
 ffi = FFI()
@@ -50,7 +52,7 @@ class Batch:
     """The memory of one socket's batches. `heads` is the first HEAD octets of each datagram, one after another."""
 
     def __init__(self, sock: socket.socket, all_addresses: bool) -> None:
-        self._fd = sock.fileno()
+        self._sock = sock
         self._v6 = sock.family == socket.AF_INET6
         heads, tails = _new("char[]", MESSAGES * HEAD), _new("char[]", MESSAGES * (LONGEST - HEAD))
         out = _new("char[]", OUT)
@@ -59,6 +61,8 @@ class Batch:
         self._read, self._send = ffi.new("struct mmsghdr[]", MESSAGES), ffi.new("struct mmsghdr[]", MESSAGES)
         self._control_size = (40 if self._v6 else 32) if all_addresses else 0
         self._name_size = 28 if self._v6 else 16
+        way = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) if self._v6 else (socket.IPPROTO_IP, _IP_PKTINFO)
+        self._control_head = struct.pack("=Qii", 36 if self._v6 else 28, *way)
         for i in range(MESSAGES):
             read_iov[2 * i].iov_base, read_iov[2 * i].iov_len = heads + i * HEAD, HEAD
             read_iov[2 * i + 1].iov_base, read_iov[2 * i + 1].iov_len = tails + i * (LONGEST - HEAD), LONGEST - HEAD
@@ -87,7 +91,7 @@ class Batch:
         """The length of each datagram that was there, at most MESSAGES; those above LONGEST are cut."""
         if self._control_size:
             self._control_lengths[:] = self._control_whole
-        count = _libc.recvmmsg(self._fd, self._read, MESSAGES, DONTWAIT, ffi.NULL)
+        count = _libc.recvmmsg(self._sock.fileno(), self._read, MESSAGES, DONTWAIT, ffi.NULL)
         if count <= 0:
             return []
         if self._control_size:
@@ -108,7 +112,7 @@ class Batch:
         name: bytes = self._names[i * _NAME : i * _NAME + self._name_size]
         return name
 
-    def asked(self, i: int) -> tuple[int, int, bytes]:
+    def asked(self, i: int) -> Control:
         """On a socket of all addresses, which was asked: a control message as `sendmsg` takes it."""
         at = i * _CONTROL + 16
         if self._v6:
@@ -121,13 +125,25 @@ class Batch:
         octets: bytes = self.out[start : start + self.out_parts[2 * i + 1]]
         return octets
 
+    def lay(self, replies: Iterable[tuple[bytes, tuple[bytes, list[Control]]]]) -> None:
+        """Put replies into the slots from 0 on, each with its client and the address that was asked, if one is needed."""
+        at = 0
+        for i, (reply, (client, asked)) in enumerate(replies):
+            self.out[at : at + len(reply)] = reply
+            self.out_parts[2 * i], self.out_parts[2 * i + 1] = self.out_start + at, len(reply)
+            at += len(reply)
+            self._names[i * _NAME : i * _NAME + len(client)] = client
+            for _, _, octets in asked:
+                self._control[i * _CONTROL : i * _CONTROL + 16 + len(octets)] = self._control_head + octets
+
     def send(self, first: int, end: int) -> int:
         """Send the replies of these slots. One that cannot be sent is passed over and does not hold up the rest.
 
         Returns where the kernel's buffer was full, or `end`.
         """
+        fd = self._sock.fileno()  # -1 where it is closed: its number may be another's
         while first < end:
-            sent = _libc.sendmmsg(self._fd, self._send + first, end - first, DONTWAIT)
+            sent = _libc.sendmmsg(fd, self._send + first, end - first, DONTWAIT)
             if sent > 0:
                 first += sent
             elif ffi.errno in (errno.EAGAIN, errno.ENOBUFS):

@@ -234,7 +234,11 @@ async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 def _settle() -> None:
-    """What was loaded stays: the collector need not look at it again, and what the loading took is given back."""
+    """What was loaded stays: the collector need not look at it again, and what the loading took is given back.
+
+    It also looks less often: a query leaves next to nothing in rings, and looking took 5 % of those that wait.
+    """
+    gc.set_threshold(10_000, 20, 20)
     gc.unfreeze()
     gc.collect()
     gc.freeze()

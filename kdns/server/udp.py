@@ -1,8 +1,8 @@
 """UDP: datagrams in batches on the asyncio loop.
 
 A batch is read, looked up in the memo, and answered with one system call each way; what the memo does not have is started
-at once, and joins the batch if it need not wait. `Batched` does so by recvmmsg; where that is not to be had, `Udp` reads and
-sends one by one.
+at once, and joins the batch if it need not wait. Late replies leave together, those of one turn of the loop in the next.
+`Batched` does so by recvmmsg and sendmmsg; where these are not to be had, `Udp` reads and sends one by one.
 
 A socket that listens on all addresses of the machine answers from the one that was asked (IP_PKTINFO, IPV6_PKTINFO).
 """
@@ -16,6 +16,7 @@ import time
 from collections import deque
 from functools import partial
 from ipaddress import ip_address
+from itertools import islice
 from typing import Any
 
 from kdns.message import Address, Transport
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 64  # datagrams that are read before others on the loop have their turn
 LONGEST = 4096  # octets of a datagram
-UNSENT = 4096  # replies that wait for room in the kernel's buffer; beyond them replies are lost, as on any network
+UNSENT = 4096  # replies that wait to be sent; beyond them replies are lost, as on any network
 DRAIN = 5.0  # seconds that a socket that is given up has to answer what it took
 
 _IP_PKTINFO = 8  # of Linux
@@ -109,33 +110,35 @@ class Udp:
             self._send(reply, route)
 
     def _send(self, reply: bytes, route: Route) -> None:
-        """Send one reply, in its turn where others wait for room."""
-        if self._unsent or not self._sent(reply, route):
-            if len(self._unsent) >= UNSENT:
-                self.lost += 1
-                return
-            if not self._unsent:
-                self._loop.add_writer(self._sock.fileno(), self._writable)
-            self._unsent.append((reply, route))
-
-    def _sent(self, reply: bytes, route: Route) -> bool:
-        """False where there is no room just now."""
-        address, controls = route
-        if isinstance(address, bytes):
-            address = _python_address(address)
-        try:
-            self._sock.sendmsg([reply], controls, 0, address)
-        except BlockingIOError:
-            return False
-        except OSError:  # port 0, a filter, no route: of this reply alone
+        """Send one reply in its turn, on the next turn of the loop at the earliest."""
+        if len(self._unsent) >= UNSENT:
             self.lost += 1
-        return True
+            return
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append((reply, route))
+
+    def _flush(self) -> None:
+        self._send_unsent()
+        if self._unsent:  # there is no room just now
+            self._loop.add_writer(self._sock.fileno(), self._writable)
 
     def _writable(self) -> None:
-        while self._unsent and self._sent(*self._unsent[0]):
-            self._unsent.popleft()
+        self._send_unsent()
         if not self._unsent:
             self._loop.remove_writer(self._sock.fileno())
+
+    def _send_unsent(self) -> None:
+        """Send what waits, as far as there is room."""
+        while self._unsent:
+            reply, (address, controls) = self._unsent[0]
+            try:
+                self._sock.sendmsg([reply], controls, 0, address)
+            except BlockingIOError:
+                return
+            except OSError:  # port 0, a filter, no route: of this reply alone
+                self.lost += 1
+            self._unsent.popleft()
 
     async def close(self, timeout: float = DRAIN) -> None:
         """Give the socket up without losing a query.
@@ -225,11 +228,23 @@ class Batched(Udp):
         batch = self._batch
         at = 0
         for end in (*silent, count):
-            stuck = batch.send(at, end)
+            stuck = batch.send(at, end) if at < end else end
             for i in range(stuck, end):
                 controls = [batch.asked(i)] if self._all else []
                 self._send(batch.reply(i), (batch.client(i), controls))
             at = end + 1
+
+    def _send_unsent(self) -> None:
+        """All slots are free: what was received has been started."""
+        unsent, batch = self._unsent, self._batch
+        while unsent:
+            count = min(len(unsent), mmsg.MESSAGES)
+            batch.lay(islice(unsent, count))
+            sent = batch.send(0, count)
+            for _ in range(sent):
+                unsent.popleft()
+            if sent < count:
+                return
 
 
 def serve(sock: socket.socket, listener: Listener, in_flight: InFlight) -> Udp:
@@ -265,15 +280,6 @@ def _asked(controls: list[Control]) -> list[Control]:
         if level == socket.IPPROTO_IP and type == _IP_PKTINFO:
             return [(level, type, bytes(4) + octets[4:])]
     return []
-
-
-def _python_address(raw: bytes) -> tuple[Any, ...]:
-    """struct sockaddr as Python's sockets take an address."""
-    port = int.from_bytes(raw[2:4], "big")
-    if len(raw) == 16:
-        return socket.inet_ntop(socket.AF_INET, raw[4:8]), port
-    flow, scope = int.from_bytes(raw[4:8], "big"), struct.unpack_from("=I", raw, 24)[0]
-    return socket.inet_ntop(socket.AF_INET6, raw[8:24]), port, flow, scope
 
 
 def _turn_away(sock: socket.socket) -> None:

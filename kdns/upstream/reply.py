@@ -48,6 +48,7 @@ _SPECIAL = frozenset(_NAMES) | frozenset(_SIZES) | {OPT}
 _HEADER = struct.Struct("!5H")
 _RR = struct.Struct("!HHIH")
 
+_rrset = tuple.__new__  # half the time of RRset(…)
 Records = dict[tuple[str, int, bytes], tuple[list[bytes], list[int]]]
 
 
@@ -62,23 +63,18 @@ def decode(wire: bytes, query: Query, upstream: str = "") -> Response:
     (RFC 2181 5.2). OPT is taken out: the size and the flags in it were meant for us alone (RFC 6891 6.1.1). A message that
     was cut in the middle of a record keeps what is before, if it says so by TC.
     """
-    flags, questions, *counts = _HEADER.unpack_from(wire, 2)
+    flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire, 2)
     reader = _Reader(wire, query if questions else None)
-    try:
-        for section, count in zip(reader.sections, counts, strict=True):
-            if count:
-                reader.read(section, count)
-    except (IndexError, struct.error):
-        if not flags & TC:
-            raise Garbage("its reply is cut short") from None
-    answer, authority, additional = reader.sections
+    answer, authority, additional = reader.section(answers), reader.section(authorities), reader.section(additionals)
+    if reader.cut and not flags & TC:
+        raise Garbage("its reply is cut short")
     return Response(
         rcode=flags & 15 | reader.rcode << 4,
         authoritative=bool(flags & AA),
         flags=flags & (RA | AD | CD | TC),
-        answer=_rrsets(answer) if answer else (),
-        authority=_rrsets(authority) if authority else (),
-        additional=_rrsets(additional) if additional else (),
+        answer=answer,
+        authority=authority,
+        additional=additional,
         foreign=True,
         made_by="forward",
         upstream=upstream,
@@ -86,22 +82,29 @@ def decode(wire: bytes, query: Query, upstream: str = "") -> Response:
     )
 
 
-def _rrsets(section: Records) -> tuple[RRset, ...]:
-    return tuple([RRset(key[0], key[1], min(ttls), tuple(rdata)) for key, (rdata, ttls) in section.items()])
-
-
 class _Reader:
     """One message, read from its question on."""
 
-    __slots__ = ("at", "error", "owners", "rcode", "sections", "wire")
+    __slots__ = ("at", "cut", "error", "owners", "rcode", "wire")
 
     def __init__(self, wire: bytes, query: Query | None) -> None:
         self.wire = wire
         self.at = 12 if query is None else 12 + len(query.question)
         self.owners = {} if query is None else {12: query.name}  # names that pointers led to
-        self.sections: tuple[Records, Records, Records] = ({}, {}, {})
+        self.cut = False  # in the middle of a record: nothing can be read any more
         self.rcode = 0  # the upper bits, from OPT
         self.error: ExtendedError | None = None
+
+    def section(self, count: int) -> tuple[RRset, ...]:
+        """So many records as RRsets, or what there is of them."""
+        if not count or self.cut:
+            return ()
+        section: Records = {}
+        try:
+            self.read(section, count)
+        except (IndexError, struct.error):
+            self.cut = True
+        return tuple([_rrset(RRset, (key[0], key[1], min(ttls), tuple(rdata))) for key, (rdata, ttls) in section.items()])
 
     def read(self, section: Records, count: int) -> None:
         wire, at = self.wire, self.at

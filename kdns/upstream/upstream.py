@@ -105,8 +105,13 @@ class Upstream:
         self._tallies.took(self.name, response.rcode, took)
         return response
 
+    @property
+    def usable(self) -> bool:
+        """Neither down nor taken out."""
+        return not (self.excluded or self.health.down)
+
     def _state(self) -> tuple[float, bool]:
-        return self.latency, self.health.down or bool(self.excluded)
+        return self.latency, not self.usable
 
     def _took(self, seconds: float) -> None:
         self.latency += (seconds - self.latency) * SMOOTHING if self.latency else seconds

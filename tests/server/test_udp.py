@@ -199,6 +199,40 @@ def test_a_hit_and_a_miss_from_the_address_that_was_asked(kind: Kind) -> None:
 
 
 @both
+def test_late_replies_leave_in_order_from_the_addresses_that_were_asked(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one batch of them, though their questions came one by one."""
+    hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"] * 30
+    sent: list[int] = []
+    send = mmsg.Batch.send
+
+    def count(self: Any, first: int, end: int) -> int:
+        sent.append(end - first)
+        return send(self, first, end)
+
+    monkeypatch.setattr(mmsg.Batch, "send", count)
+
+    async def body(served: udp.Udp, port: int) -> Any:
+        loop = asyncio.get_running_loop()
+        with client() as sock:
+            for id, host in enumerate(hosts):
+                sock.sendto(question("n1.test.", id=id), (host, port))
+                await began.get()
+            gate.set()
+            got = [await asyncio.wait_for(loop.sock_recvfrom(sock, 4096), 2) for _ in hosts]
+        return [(reply[1], source[0]) for reply, source in got]
+
+    gate, began = asyncio.Event(), asyncio.Queue[None]()
+
+    async def gated(query: Any) -> Any:
+        began.put_nowait(None)
+        await gate.wait()
+        return await known(query)
+
+    assert list(enumerate(hosts)) == serve(kind, gated, body, "")
+    assert sent == ([64, 26] if kind is udp.Batched else [])
+
+
+@both
 def test_port_0_is_dropped(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind is udp.Batched:
         monkeypatch.setattr(mmsg.Batch, "client", lambda self, i: struct.pack("=H", 2) + bytes(14))
