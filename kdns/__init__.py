@@ -11,10 +11,11 @@ The way of a query, and the way of a change::
     manifests (files) ────────┴─► store ─► what changed ─► memo forgets exactly that
 
 The files in reading order: `message` (wire and its types), `names`, `memo`, `plugin` (what a plugin is), `site` (a server
-block at work), `cluster.records` (objects to records), `cluster.store`, `plugins.kubernetes`, `server.udp`, `server.run`,
-`cli`. A module imports only from those to its right::
+block at work), `cluster.records` (objects to records), `cluster.answers`, `cluster.store`, `plugins.kubernetes`,
+`server.udp`, `server.run`, `cli`. A module imports only from those to its right::
 
-    cli > server > plugins > site > {plugin, cluster} > {zone, memo, corefile} > message > {names, errors}
+    cli > server > plugins > upstream > site > {plugin, cluster, cached} > {zone, memo, corefile, metrics}
+        > {message, directive} > {names, errors}
 """
 
 __version__ = "0.1.0"

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from kdns import names
-from kdns.corefile import Directive, ServerBlock
+from kdns.corefile import ServerBlock
+from kdns.directive import Directive
 from kdns.errors import FormatError
 from kdns.memo import BUDGET, Entry, Memo
 from kdns.message import (

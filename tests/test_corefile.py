@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kdns.corefile import Directive, host_port, Key, origins, parse, seconds, ServerBlock
+from kdns.corefile import parse, ServerBlock
+from kdns.directive import Directive, host_port, Key, origins, seconds
 from kdns.errors import CorefileError
 
 KUBEADM = """

@@ -40,7 +40,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.site import Site
 
 

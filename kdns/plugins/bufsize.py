@@ -22,7 +22,7 @@ Examples
         }
 """
 
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import OUR_SIZE
 from kdns.site import Site
 

@@ -107,7 +107,7 @@ from kdns.cached import (
     stale_response,
     SUCCESS,
 )
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import AD, IN, NOERROR, NXDOMAIN, Query, RD, replace, Response, TC, Transport
 from kdns.metrics import Counter, Gauge, Histogram, Metric
 from kdns.plugin import Handler

@@ -23,7 +23,7 @@ Examples
 
 import logging
 
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.site import Site
 
 log = logging.getLogger(__name__)

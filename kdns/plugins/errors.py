@@ -46,7 +46,7 @@ import asyncio
 import logging
 import re
 
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import Query, Response, SERVFAIL, TYPES
 from kdns.plugin import Handler
 from kdns.site import Site

@@ -105,7 +105,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from kdns import names
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import ExtendedError, IN, NOERROR, Query, RCODES, REFUSED, Response, SERVFAIL, TC, Transport
 from kdns.plugin import Handler
 from kdns.site import Site

@@ -35,7 +35,7 @@ Examples
 import asyncio
 import logging
 
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import Query, Response
 from kdns.metrics import Counter, Histogram
 from kdns.plugin import Handler

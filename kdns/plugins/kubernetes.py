@@ -93,7 +93,7 @@ from kdns.cluster.controllers import DEFAULT_RANGES, Ranges, ranges
 from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import Store
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import ANY, CNAME, ExtendedError, NO_ANSWER, NXDOMAIN, Query, replace, Response, SERVFAIL
 from kdns.metrics import Histogram, Metric
 from kdns.plugin import Handler

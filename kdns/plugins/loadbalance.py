@@ -61,7 +61,7 @@ import random
 from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
 
 from kdns import names
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import A, AAAA, MX, NOERROR, Query, replace, Response, RRset, SRV
 from kdns.plugin import Handler
 from kdns.site import Site

@@ -75,7 +75,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kdns import message, names
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import Query, Response, RRset, Transport
 from kdns.metrics import Counter
 from kdns.site import Site

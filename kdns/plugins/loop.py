@@ -37,7 +37,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from kdns import names
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.errors import KdnsError
 from kdns.message import NXDOMAIN, Query, Response
 from kdns.metrics import Gauge

@@ -50,7 +50,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 
 from kdns import __version__
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import RCODES, TYPES
 from kdns.metrics import Counter, DURATIONS, Gauge, Histogram, Labels, Metric, SIZES, Tally
 from kdns.site import Fact, Instance, Site

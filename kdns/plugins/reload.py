@@ -41,7 +41,8 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdns.corefile import Directive, parse
+from kdns.corefile import parse
+from kdns.directive import Directive
 from kdns.errors import CorefileError
 from kdns.message import Query, Response
 from kdns.metrics import Counter, Gauge, Metric

@@ -24,7 +24,7 @@ Examples
 import logging
 import os
 
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.site import Site
 
 log = logging.getLogger(__name__)

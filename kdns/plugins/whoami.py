@@ -21,7 +21,7 @@ Examples
 import struct
 
 from kdns import names
-from kdns.corefile import Directive
+from kdns.directive import Directive
 from kdns.message import A, AAAA, Query, Response, RRset, SRV
 from kdns.plugin import Handler
 from kdns.site import Site

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 from kdns import plugins
-from kdns.corefile import Directive, parse, ServerBlock
+from kdns.corefile import parse, ServerBlock
+from kdns.directive import Directive
 from kdns.errors import CorefileError, KdnsError
 from kdns.memo import BUDGET
 from kdns.server.sockets import shown

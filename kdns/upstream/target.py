@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
-from kdns.corefile import host_port
+from kdns.directive import host_port
 
 PLAIN, TLS = 53, 853
 MOST = 1 << 20  # octets of a file of nameservers
