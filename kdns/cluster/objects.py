@@ -313,6 +313,24 @@ def hostnames_of(s: Slice) -> list[str]:
     return s.hostnames[1:-1].split("\0") if s.hostnames else []
 
 
+def hostname_at(s: Slice, i: int) -> str:
+    """The hostname of one endpoint, empty where it has none."""
+    return s.hostnames.split("\0", i + 2)[i + 1] if s.hostnames else ""
+
+
+def hostname_places(s: Slice, label: str) -> list[int]:
+    """Which endpoints of a slice have a hostname."""
+    column = s.hostnames
+    if column is None:
+        return []
+    places = []
+    at = column.find(f"\0{label}\0")
+    while at >= 0:
+        places.append(column.count("\0", 0, at))
+        at = column.find(f"\0{label}\0", at + 1)
+    return places
+
+
 def endpoints(s: Slice) -> list[bytes]:
     """A slice's addresses, packed, one for each endpoint; none for addressType FQDN."""
     a, w = s.addresses, s.width

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kdns import names
-from kdns.cluster.objects import endpoints, hostnames_of, joined, Port, Service, Slice
+from kdns.cluster.objects import endpoints, hostname_at, hostname_places, hostnames_of, joined, Port, Service, Slice
 from kdns.message import A, AAAA, ANY, CNAME, RRset, SRV
 
 _WIDTH = {A: 4, AAAA: 16}
@@ -87,7 +87,7 @@ def pointers(service: Service, slices: tuple[Slice, ...], address: bytes, naming
     called = {}
     for s in slices:
         for i in _aligned(s, address) if s.width == len(address) else ():
-            hostname = _hostname(s, i)
+            hostname = hostname_at(s, i)
             called[f"{_label(s, i, hostname, address, naming)}.{own}"] = bool(hostname)
     return called
 
@@ -155,24 +155,18 @@ def _called(slices: tuple[Slice, ...], label: str, naming: Naming) -> list[tuple
         width = s.width
         if not width:
             continue
-        places = []
-        if s.hostnames is not None and f"\0{label}\0" in s.hostnames:
-            places += [i for i, each in enumerate(hostnames_of(s)) if each == label]
+        places = hostname_places(s, label)
         if address is not None and len(address) == width:
             places += _unnamed(s, _aligned(s, address), naming)
         if naming.pods and s.pods and label in s.pods:
-            places += [i for i, each in enumerate(s.pods) if each == label and _pod(each) and not _hostname(s, i)]
+            places += [i for i, each in enumerate(s.pods) if each == label and _pod(each) and not hostname_at(s, i)]
         found += [(s, s.addresses[i * width : (i + 1) * width]) for i in places]
     return found
 
 
 def _unnamed(s: Slice, places: list[int], naming: Naming) -> list[int]:
     """Those of a slice's endpoints that are called by their address."""
-    return [i for i in places if not _hostname(s, i) and not (naming.pods and s.pods and _pod(s.pods[i]))]
-
-
-def _hostname(s: Slice, i: int) -> str:
-    return hostnames_of(s)[i] if s.hostnames else ""
+    return [i for i in places if not hostname_at(s, i) and not (naming.pods and s.pods and _pod(s.pods[i]))]
 
 
 def _pod(name: str | None) -> str | None:
