@@ -190,7 +190,8 @@ def dashed(address: bytes) -> str:
     """An address as a label: 10-244-1-7, fd00--1 (Kubernetes DNS specification 2.4.1)."""
     if len(address) == 4:
         return "{}-{}-{}-{}".format(*address)
-    return ipaddress.IPv6Address(address).compressed.replace(":", "-")
+    label = ipaddress.IPv6Address(address).compressed.replace(":", "-")
+    return label + "0" if label[-1] == "-" else label  # no label of a host ends in a hyphen (RFC 952)
 
 
 def undashed(label: str) -> bytes | None:

@@ -153,7 +153,7 @@ class NodeObject(Struct, gc=False):
 
 class Port(NamedTuple):
     name: str  # "" where it has none
-    number: int
+    number: int  # 0 where it has none: it stands for all ports, and SRV cannot name them
     protocol: str  # tcp, udp, sctp
 
 
@@ -240,8 +240,8 @@ _WIDTHS = {"IPv4": 4, "IPv6": 16, "FQDN": 0}
 def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice | None:
     """An EndpointSlice, compact; None where it says of no Service. `pods`, `zones`: keep those columns.
 
-    Only an endpoint's first address counts, as the API promises no meaning for others. Unready endpoints are left out;
-    a missing `ready` counts as ready (EndpointConditions).
+    Each address of an endpoint that has several counts as an endpoint. Unready endpoints are left out; a missing `ready`
+    counts as ready (EndpointConditions).
     """
     service_name = (o.metadata.labels or {}).get(SERVICE_NAME)
     if not service_name:
@@ -250,15 +250,18 @@ def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice |
     if width is None:
         raise ValueError(f"addressType: '{o.addressType}' is none of IPv4, IPv6, FQDN")
     every = o.endpoints or []
-    ready = [e for e in every if e.addresses and (e.conditions is None or e.conditions.ready is not False)]
+    ready = [e for e in every if e.conditions is None or e.conditions.ready is not False]
+    given = [address for e in ready for address in e.addresses]
+    if len(given) != len(ready):  # never where a cluster's controllers made it
+        ready = [e for e in ready for _ in e.addresses]
     addresses = b""
     if width:
-        addresses = b"".join([_packed("endpoints.addresses", e.addresses[0]) for e in ready])
+        addresses = b"".join([_packed("endpoints.addresses", address) for address in given])
         if len(addresses) != width * len(ready):
             raise ValueError(f"endpoints.addresses: not all are {o.addressType} as addressType says")
         hostnames = joined([e.hostname.lower() if e.hostname else "" for e in ready])
     else:
-        hostnames = joined([_name("endpoints.addresses", e.addresses[0]) for e in ready])
+        hostnames = joined([_name("endpoints.addresses", address) for address in given])
     namespace = o.metadata.namespace
     return Slice(
         key=f"{namespace}/{o.metadata.name}",

@@ -192,12 +192,13 @@ def _endpoint(slices: tuple[Slice, ...], label: str, type: int, name: str, namin
     if type != SRV and len(found) == 1 and type != ANY:
         address = found[0][1]
         return Found(True, (RRset(name, type, naming.ttl, (address,)),)) if _WIDTH.get(type) == len(address) else EMPTY
-    glue = addresses(name, naming.ttl, [address for _, address in found])
     if type != SRV:
-        return _of_type(glue, type)
-    numbers = [p.number for s, _ in found for p in s.ports]
-    if not numbers:
+        return _of_type(addresses(name, naming.ttl, [address for _, address in found]), type)
+    pairs = [(p.number, address) for s, address in found for p in s.ports if p.number]
+    if not pairs:
         return EMPTY
+    numbers = [number for number, _ in pairs]
+    glue = addresses(name, naming.ttl, [address for _, address in pairs])
     target = names.wire(name)
     rdata = tuple([_SRV(0, _weight(len(numbers)), number) + target for number in dict.fromkeys(numbers)])
     return Found(True, (RRset(name, SRV, naming.ttl, rdata),), glue)
@@ -224,7 +225,7 @@ def _srv(
         weight, target = _weight(len(numbers) * len(service.ips)), _wire(own)
         rdata = tuple([_SRV(0, weight, number) + target for number in dict.fromkeys(numbers)])
         return Found(True, (RRset(name, SRV, naming.ttl, rdata),), addresses(own, naming.ttl, service.ips))
-    ports = [(s, [p.number for p in s.ports if wanted(p)]) for s in slices if s.addresses]
+    ports = [(s, [p.number for p in s.ports if p.number and wanted(p)]) for s in slices if s.addresses]
     pairs = sum(len(numbers) * (len(s.addresses) // s.width) for s, numbers in ports)
     if not pairs:
         return EMPTY

@@ -6,7 +6,7 @@ import dns.flags
 import dns.rdatatype
 import pytest
 
-from kdns.cluster.objects import Slice
+from kdns.cluster.objects import Conditions, EndpointObject, Metadata, Slice, slice_of, SliceObject, TargetRef
 from kdns.message import Transport
 from tests.cluster.notation import Cluster, objects, rows, slice_
 
@@ -57,6 +57,16 @@ CASES = {
         ?  2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.d.f.ip6.arpa. PTR   PTR two.db.p.svc
         ?  0.0.0.0.d.f.ip6.arpa. PTR  NODATA
         ?  1.0.0.0.d.f.ip6.arpa. PTR  NXDOMAIN
+    """,
+    "IPv6 addresses that end in zeros: no label ends in a hyphen": """
+        svc p/db http:80/tcp
+        slice p/db-1 p/db fd00:10:: ::3 http:80/tcp
+        ?  fd00-10--0.db.p.svc AAAA   AAAA fd00:10::
+        ?  fd00-10--.db.p.svc AAAA    NXDOMAIN
+        ?  --3.db.p.svc AAAA          AAAA ::3
+        ?  db.p.svc SRV               SRV 0 50 80 --3.db.p.svc, SRV 0 50 80 fd00-10--0.db.p.svc, + --3.db.p.svc AAAA ::3,
+            ... + fd00-10--0.db.p.svc AAAA fd00:10::
+        ?  0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.d.f.ip6.arpa. PTR   PTR fd00-10--0.db.p.svc
     """,
     "two families": """
         svc p/web 10.96.0.1 fd00:96::1 http:80/tcp
@@ -112,6 +122,24 @@ CASES = {
         ?  db.p.svc SRV               NODATA
         ?  a.db.p.svc SRV             NODATA
         ?  _tcp.db.p.svc SRV          NXDOMAIN
+    """,
+    "ports without a number: all ports, and SRV names none of them": """
+        svc p/db
+        slice p/db-1 p/db 10.0.0.1=a http:0/tcp dns:53/udp
+        slice p/db-2 p/db 10.0.0.2=b any:0/tcp
+        ?  db.p.svc A                 A 10.0.0.1, A 10.0.0.2
+        ?  db.p.svc SRV               SRV 0 100 53 a.db.p.svc, + a.db.p.svc A 10.0.0.1
+        ?  a.db.p.svc SRV             SRV 0 100 53 a.db.p.svc, + a.db.p.svc A 10.0.0.1
+        ?  b.db.p.svc SRV             NODATA
+        ?  _http._tcp.db.p.svc SRV    NODATA
+    """,
+    "one hostname, with ports and without": """
+        svc p/db
+        slice p/db-1 p/db 10.0.0.1=a http:80/tcp
+        slice p/db-2 p/db 10.0.0.2=a
+        ?  a.db.p.svc A               A 10.0.0.1, A 10.0.0.2
+        ?  a.db.p.svc SRV             SRV 0 100 80 a.db.p.svc, + a.db.p.svc A 10.0.0.1
+        ?  db.p.svc SRV               SRV 0 100 80 a.db.p.svc, + a.db.p.svc A 10.0.0.1
     """,
     "no endpoint is ready": """
         svc p/db http:80/tcp
@@ -275,3 +303,15 @@ def test_the_same_from_every_slice() -> None:
     assert "SRV 0 50 80 10-0-0-1.db.p.svc, + 10-0-0-1.db.p.svc A 10.0.0.1" == cluster.said("db.p.svc SRV")
     assert "PTR 10-0-0-1.db.p.svc" == cluster.said("1.0.0.10.in-addr.arpa. PTR")
     assert dns.rdatatype.A == cluster.ask("10-0-0-1.db.p.svc A").answer[0].rdtype
+
+
+def test_each_address_of_an_endpoint_counts() -> None:
+    endpoints = [
+        EndpointObject(("10.0.0.1", "10.0.0.2"), hostname="a", zone="z"),
+        EndpointObject(("10.0.0.3",), targetRef=TargetRef("Pod", "c")),
+        EndpointObject(("10.0.0.4", "10.0.0.5"), Conditions(ready=False)),
+    ]
+    metadata = Metadata("db-1", "p", labels={"kubernetes.io/service-name": "db"})
+    found = slice_of(SliceObject(metadata, "IPv4", endpoints), pods=True, zones=True)
+    expected = slice_("p/db-1", "p/db", ["10.0.0.1=a@z", "10.0.0.2=a@z", "10.0.0.3%c"], (), 3)
+    assert expected == found
