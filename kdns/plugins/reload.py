@@ -21,7 +21,7 @@ Syntax
     off                  only SIGUSR1 reloads.
 
 Metrics
-    - `coredns_reload_failed_total`: Corefiles that could not be served.
+    - `coredns_reload_failed_total`: Corefiles that could not be served, those that SIGUSR1 asked for included.
     - `coredns_reload_version_info{hash="sha512", value}`: 1 for what is served.
 
 Examples
@@ -45,7 +45,7 @@ from kdns.corefile import parse
 from kdns.directive import Directive
 from kdns.errors import CorefileError
 from kdns.message import Query, Response
-from kdns.metrics import Counter, Gauge, Metric
+from kdns.metrics import Gauge, Metric
 from kdns.plugin import Handler
 from kdns.site import Instance, Site
 
@@ -79,9 +79,6 @@ class Reload:
         self._instance = instance
         self.interval = interval + random.uniform(-jitter / 2, jitter / 2)
         self.served = self._seen = content_hash(instance.files)
-        self.failed: Counter = instance.carry(
-            "reload failed", lambda: Counter("coredns_reload_failed_total", "Corefiles that could not be served.")
-        )
 
     async def answer(self, query: Query, next: Handler) -> Response:
         return await next(query)
@@ -106,13 +103,12 @@ class Reload:
         if found in (before, self.served) or self._instance.stopping:
             return
         log.info("the Corefile has changed")
-        if not await asyncio.shield(self._instance.reload()):  # which ends this task
-            self.failed.add()
+        await asyncio.shield(self._instance.reload())  # which ends this task
 
     def metrics(self) -> list[Metric]:
         version = Gauge("coredns_reload_version_info", "1 for the Corefile that is served.", ("hash", "value"))
         version.set(1, "sha512", self.served)
-        return [self.failed, version]
+        return [version]
 
 
 class _Reading:

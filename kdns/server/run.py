@@ -48,6 +48,7 @@ class Server:
         self.in_flight = InFlight()
         self.lag = 0.0  # seconds by which the last whole second was noticed late: how long the loop was busy
         self.longest_lag = 0.0
+        self.failed_reloads = 0
         self._sockets: dict[Address, tuple[udp.Udp, Tcp]] = {}
         self._http = Http()
         self._started: list[Any] = []  # carried things whose start() was awaited
@@ -71,9 +72,11 @@ class Server:
                 text = read_corefile(self.path) if self.path else self.text
                 await self._take_over(text)
             except KdnsError as error:
+                self.failed_reloads += 1
                 log.error("reload failed, the configuration before stays: %s", error)
                 return False
             except Exception:
+                self.failed_reloads += 1
                 log.exception("reload failed, the configuration before stays")
                 return False
             self.text = text
@@ -100,11 +103,13 @@ class Server:
         await self.instance.close()
 
     def metrics(self) -> list[Metric]:
-        """What was given up for want of room."""
+        """What was given up for want of room, and reloads that failed, whoever asked for them."""
         given_up = Counter("kdns_given_up_total", "Queries and replies given up, by the want of what.", ("of",))
         given_up.add("work_in_flight", by=self.in_flight.dropped)
         given_up.add("send_buffer", by=sum(datagrams.lost for datagrams, _ in self._sockets.values()))
-        return [given_up]
+        failed = Counter("coredns_reload_failed_total", "Corefiles that could not be served.")
+        failed.add(by=self.failed_reloads)
+        return [given_up, failed]
 
     async def _take_over(self, text: str) -> None:
         """Serve another Corefile than now, or fail and change nothing."""

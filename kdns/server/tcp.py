@@ -24,6 +24,8 @@ LONGEST = 16384  # octets of a message; a query has no use for more
 IDLE = 10.0  # seconds without a message, all replies sent
 READ = 5.0  # seconds that a message may take to arrive
 WRITE = 5.0  # seconds that a client may leave its replies untaken
+UNTAKEN = 16384  # octets of replies that a client may leave untaken before no more are made for it
+MOST_UNTAKEN = 131072  # and before replies that were long in the making end the connection: many may come at one moment
 DRAIN = 5.0  # seconds that connections have to end when the socket is given up
 
 _room = memoryview(bytearray(LONGEST))  # what was just read; each connection takes its octets at once
@@ -46,6 +48,7 @@ class Tcp:
 
     async def start(self) -> None:
         """Accept connections from now on."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_UNTAKEN)  # or the kernel would keep megabytes of each
         self._server = await self.loop.create_server(lambda: _Connection(self), sock=self._sock, backlog=BACKLOG)
         self._sweep()
 
@@ -96,6 +99,7 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.set_write_buffer_limits(UNTAKEN)
         self._client = _end(transport.get_extra_info("peername"))
         self._local = _end(transport.get_extra_info("sockname"))
         self._server.opened(self)
@@ -127,7 +131,7 @@ class _Connection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         replies: list[bytes] = []
-        octets, at = self._octets, 0
+        octets, at, room = self._octets, 0, UNTAKEN
         for _ in range(AT_ONCE):
             size = int.from_bytes(octets[at : at + 2], "big")
             if size > LONGEST:
@@ -141,6 +145,10 @@ class _Connection(asyncio.BufferedProtocol):
             reply = self._start(wire)
             if reply is not None:
                 replies.append(len(reply).to_bytes(2, "big") + reply)
+                room -= len(reply)
+                if room <= 0:
+                    more = True
+                    break
         else:
             more = True
         if at:
@@ -169,6 +177,9 @@ class _Connection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         if reply is not None:
+            if self._transport.get_write_buffer_size() > MOST_UNTAKEN:
+                self.abort()
+                return
             self._transport.write(len(reply).to_bytes(2, "big") + reply)
             self._touched()
         if self._stopped and self._turn is None:

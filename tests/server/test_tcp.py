@@ -213,6 +213,73 @@ def test_a_client_that_does_not_read_is_closed() -> None:
     assert serve(large, body, write=0.1) == 0
 
 
+def test_no_more_replies_are_made_than_are_taken() -> None:
+    """What waits in memory for a client that does not read is bounded by octets, not by messages."""
+    made = 0
+
+    async def large(query: Any) -> Response:
+        nonlocal made
+        made += 1
+        return Response(answer=(RRset(query.name, 16, 0, (b"\xff" + bytes(255),) * 200),))
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        loop = asyncio.get_running_loop()
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+            await asyncio.sleep(0.05)
+            (connection,) = served.connections
+            connection.pause_writing()  # as if the buffers of the kernel were full
+            await loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 14))
+            await asyncio.sleep(0.05)
+            stuck = made
+            for step in (connection.resume_writing, connection.pause_writing):  # for one turn there is room
+                loop.call_soon(step)
+            await asyncio.sleep(0.05)
+            unstuck = made
+            loop.call_soon(connection.resume_writing)
+        await asyncio.sleep(0.05)
+        return stuck, unstuck
+
+    assert (0, 1) == serve(large, body)
+
+
+def test_late_replies_that_nobody_takes_end_the_connection() -> None:
+    """Many queries may wait for one thing, and be answered at one moment: what that takes is bounded."""
+    most = 0
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        nonlocal most
+        loop = asyncio.get_running_loop()
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+            await loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 30))
+            await asyncio.sleep(0.1)
+            (connection,) = served.connections
+            write = connection._transport.write
+
+            def weighed(octets: bytes) -> None:
+                nonlocal most
+                write(octets)
+                most = max(most, connection._transport.get_write_buffer_size())
+
+            connection._transport.write = weighed  # type: ignore[method-assign]
+            release.set()
+            await asyncio.sleep(0.2)
+            return len(served.connections)
+
+    release = asyncio.Event()
+
+    async def late(query: Any) -> Response:
+        await release.wait()
+        return Response(answer=(RRset(query.name, 16, 0, (b"\xff" + bytes(255),) * 220),))
+
+    assert 0 == serve(late, body)
+    assert tcp.MOST_UNTAKEN < most < tcp.MOST_UNTAKEN + 65536
+
+
 def test_too_many_connections_close_the_one_quiet_longest() -> None:
     async def body(served: tcp.Tcp, port: int) -> Any:
         streams: list[Streams] = []
