@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from kdns.message import Key, Ring
+from kdns.encoding import Ring
+from kdns.message import Key
 
 BUDGET = 24 << 20  # octets
 OVERHEAD = 380  # octets that an entry costs beside key and reply: headers, slots of dictionaries, the index (measured)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from kdns import names
 from kdns.corefile import ServerBlock
 from kdns.directive import Directive
+from kdns.encoding import encode, refusal, Ring
 from kdns.errors import FormatError
 from kdns.memo import BUDGET, Entry, Memo
 from kdns.message import (
@@ -24,17 +25,14 @@ from kdns.message import (
     AXFR,
     CNAME,
     decode,
-    encode,
     ExtendedError,
     IXFR,
     Key,
     NO_ANSWER,
     OUR_SIZE,
     Query,
-    refusal,
     replace,
     Response,
-    Ring,
     SERVFAIL,
     Transport,
 )

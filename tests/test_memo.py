@@ -5,8 +5,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdns.encoding import encode, Ring
 from kdns.memo import Entry, Memo
-from kdns.message import A, encode, Query, Response, Ring, RRset
+from kdns.message import A, Query, Response, RRset
 
 
 def made(budget: int = 1 << 20) -> tuple[Memo, Counter[str]]:

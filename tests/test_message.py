@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kdns import message, names
+from kdns.encoding import encode, refusal, Ring
 from kdns.errors import FormatError
 from kdns.message import (
     A,
@@ -23,23 +24,20 @@ from kdns.message import (
     CNAME,
     decode,
     Edns,
-    encode,
     ExtendedError,
     FORMERR,
     NOTIMP,
     NXDOMAIN,
     PTR,
     Query,
-    refusal,
     REFUSED,
     Response,
-    Ring,
     RRset,
     SOA,
     SRV,
     Transport,
     TXT,
-)  # fmt: skip
+)
 
 LABEL = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=12)
 NAME = st.lists(LABEL, max_size=6).map(lambda labels: ".".join(labels) + ".")

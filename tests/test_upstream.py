@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdns import names
-from kdns.message import A, AA, AD, encode, ExtendedError, NS, Query, RA, Response, RRset, TC, Transport
+from kdns.encoding import encode
+from kdns.message import A, AA, AD, ExtendedError, NS, Query, RA, Response, RRset, TC, Transport
 from kdns.upstream.reply import decode, Garbage
 from kdns.upstream.target import nameservers, Target, target
 from kdns.upstream.waiting import answers

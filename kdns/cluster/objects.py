@@ -252,7 +252,7 @@ def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice |
     every = o.endpoints or []
     ready = [e for e in every if e.conditions is None or e.conditions.ready is not False]
     given = [address for e in ready for address in e.addresses]
-    if len(given) != len(ready):  # never where a cluster's controllers made it
+    if any(len(e.addresses) != 1 for e in ready):  # never where a cluster's controllers made it
         ready = [e for e in ready for _ in e.addresses]
     addresses = b""
     if width:

@@ -82,6 +82,7 @@ Examples
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
 from typing import Any, Protocol
@@ -219,13 +220,15 @@ class _Reader:
             case "cluster_ips":
                 self.ranges = _ranges(o)
             case "endpoint":
-                self.connection["endpoint"] = o.one()
+                self.connection["endpoint"] = o.arguments(1)[0]
             case "tls":
                 self.connection["tls"] = o.arguments(3, 3)
             case "kubeconfig":
                 self.connection["kubeconfig"], self.connection["context"] = (*o.arguments(1, 2), "")[:2]
-            case "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight":
-                self.connection[o.name.removeprefix("apiserver_")] = o.integer(1, 1_000_000)
+            case "apiserver_qps":
+                self.connection["qps"] = _rate(o)
+            case "apiserver_burst" | "apiserver_max_inflight":
+                self.connection[o.name.removeprefix("apiserver_")] = o.integer(0, 1_000_000)
             case "startup_timeout":
                 self.startup_timeout = o.duration()
             case "snapshot":
@@ -307,6 +310,13 @@ def _ranges(o: Directive) -> Ranges:
         return ranges(*o.arguments(1))
     except ValueError as error:
         raise o.error(f"{o.name}: {error}") from None
+
+
+def _rate(o: Directive) -> float:
+    """Requests a second; 0 is no limit."""
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", o.one()):
+        raise o.error(f"{o.name}: '{o.one()}' is not a number of requests a second")
+    return float(o.one())
 
 
 def _networks(o: Directive) -> tuple[Network, ...]:

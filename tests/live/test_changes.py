@@ -23,7 +23,8 @@ from kdns.cluster.answers import Answers, Options
 from kdns.cluster.objects import Selection
 from kdns.cluster.resources import resources
 from kdns.cluster.store import Store
-from kdns.message import decode, encode, Ring
+from kdns.encoding import encode, Ring
+from kdns.message import decode
 from tests.control_plane import ControlPlane
 from tests.controlplane.rest import ApiError
 from tests.live.serving import (

@@ -94,6 +94,8 @@ def test_namespace_labels(labels: dict[str, str], expected: bool) -> None:
         ("endpoint https://127.0.0.1:1\ntls c.pem k.pem ca.pem", {"tls": ("c.pem", "k.pem", "ca.pem")}),
         ("kubeconfig file", {"kubeconfig": "file", "context": ""}),
         ("kubeconfig file dev", {"kubeconfig": "file", "context": "dev"}),
+        ("apiserver_qps 0.5\napiserver_burst 0", {"qps": 0.5, "burst": 0}),
+        ("endpoint http://127.0.0.1:1 http://127.0.0.1:2", {"endpoint": "http://127.0.0.1:1"}),
         ("apiserver_qps 5\napiserver_burst 6\napiserver_max_inflight 7", {"qps": 5, "burst": 6, "max_inflight": 7}),
     ],
 )
@@ -148,8 +150,7 @@ MISTAKES = """
     cluster_ips                       cluster_ips: takes at least 1 argument, has none
     cluster_ips 10.0.0.1/8            cluster_ips: 10.0.0.1/8 has host bits set
     cluster_ips 10.0.0.0/8 11.0.0.0/8 cluster_ips: ClusterIPs need one range, or one of IPv4 and one of IPv6
-    endpoint                          endpoint: takes 1 argument, has none
-    endpoint a b                      endpoint: takes 1 argument, has 2
+    endpoint                          endpoint: takes at least 1 argument, has none
     tls a b                           tls: takes 3 arguments, has 2
     kubeconfig                        kubeconfig: takes 1 to 2 arguments, has none
     kubeconfig a b c                  kubeconfig: takes 1 to 2 arguments, has 3

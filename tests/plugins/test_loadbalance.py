@@ -7,7 +7,8 @@ import dns.message
 import pytest
 
 from kdns import names
-from kdns.message import A, AAAA, CNAME, MX, Query, Response, Ring, RRset, SRV, Transport
+from kdns.encoding import Ring
+from kdns.message import A, AAAA, CNAME, MX, Query, Response, RRset, SRV, Transport
 from kdns.plugins.loadbalance import parse_weights, Weighted
 from kdns.site import Instance
 from tests.plugins.serving import answers, ask, CLIENT, in_block, instance_of, listener_of, LOCAL
