@@ -154,8 +154,8 @@ MISTAKES = """
     tls a b                           tls: takes 3 arguments, has 2
     kubeconfig                        kubeconfig: takes 1 to 2 arguments, has none
     kubeconfig a b c                  kubeconfig: takes 1 to 2 arguments, has 3
-    apiserver_qps 0                   apiserver_qps: '0' is not a whole number from 1 to 1000000
-    apiserver_burst x                 apiserver_burst: 'x' is not a whole number from 1 to 1000000
+    apiserver_qps -1                  apiserver_qps: '-1' is not a number of requests a second
+    apiserver_burst x                 apiserver_burst: 'x' is not a whole number from 0 to 1000000
     apiserver_max_inflight            apiserver_max_inflight: takes 1 argument, has none
     startup_timeout                   startup_timeout: takes 1 argument, has none
     startup_timeout soon              startup_timeout: 'soon' is not a duration such as 5s, 1m30s or 500ms
