@@ -214,18 +214,6 @@ class Cache:
                 for key in list(there) if isinstance(there, set) else (there,):
                     self.drop(key)
 
-    def flush(self, name: str | None = None) -> int:
-        """Drop what is kept of a name, all types of it, or everything; how many that were."""
-        before = len(self)
-        if name is None:
-            self._success.clear()
-            self._denial.clear()
-            self._index.clear()
-        else:
-            for entries in (self._success, self._denial):
-                for key in [key for key in entries if key[:-2] == name]:
-                    self.drop(key)
-        return before - len(self)
 
 
 def fresh_response(entry: Entry, second: int, keepttl: bool = False) -> Response:

@@ -94,12 +94,6 @@ class Directive:
             raise self._refused(f"'{value}' is none of {', '.join(known)}")
         return value
 
-    def boolean(self) -> bool:
-        """on, off, true or false; on where there is no argument."""
-        if not self.arguments(0, 1):
-            return True
-        return self.choice(("on", "off", "true", "false")) in ("on", "true")
-
     def origins(self, default: Iterable[str] = (), start: int = 0) -> tuple[str, ...]:
         """The arguments from an index on as zones (see `origins`), or the default where there are none."""
         try:

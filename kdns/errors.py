@@ -24,10 +24,6 @@ class CorefileError(KdnsError):
     """A Corefile that cannot be served: `Corefile:12: kubernetes: unknown option 'podz', did you mean 'pods'?`."""
 
 
-class ZoneFileError(KdnsError):
-    """A zone file that cannot be served, with file and line."""
-
-
 class ManifestError(KdnsError):
     """A manifest that cannot be served, with file, line and field."""
 

@@ -304,11 +304,6 @@ class Instance:
         for listener in self.listeners.values():
             listener.memo.forget(keys)
 
-    def forget_all(self) -> None:
-        """Something changed that cannot be named."""
-        for listener in self.listeners.values():
-            listener.memo.clear()
-
     def unready(self) -> list[str]:
         """A line for each plugin that cannot answer yet: its name and why."""
         out = []

@@ -187,15 +187,6 @@ def test_the_oldest_go() -> None:
     assert (["y", "z"], 1, 5) == (list(cache.entries[DENIAL]), cache.evictions[DENIAL], len(cache))
 
 
-def test_flush() -> None:
-    cache = Cache(ROOM, ROOM)
-    keys = [cache_key(name, type, do, False) for name in (WWW, "example.org.") for type in (A, MX) for do in (False, True)]
-    for key in keys:
-        cache.put(key, DENIAL, denial(depends=("x",)), 100)
-    assert (4, 4) == (cache.flush(WWW), len(cache))
-    assert (4, 0) == (cache.flush(), len(cache))
-
-
 @pytest.mark.parametrize(
     ("name", "type", "second", "expected"),
     [

@@ -398,8 +398,6 @@ READERS: list[tuple[str, Callable[[Directive], object], object]] = [
     ("lameduck 5s", lambda d: d.duration(), 5.0),
     ("prefetch 10 1m 10%", lambda d: d.duration(at=1), 60.0),
     ("pods verified", lambda d: d.choice(["insecure", "verified"]), "verified"),
-    ("zonal", lambda d: d.boolean(), True),
-    ("zonal off", lambda d: d.boolean(), False),
     ("fallthrough", lambda d: d.origins(["."]), (".",)),
     ("fallthrough A.org", lambda d: d.origins(), ("a.org.",)),
     ("fallthrough dns://10.0.0.0/15:54", lambda d: d.origins(), ("0.10.in-addr.arpa.", "1.10.in-addr.arpa.")),
@@ -427,7 +425,6 @@ REFUSING: list[tuple[str, Callable[[Directive], object], str]] = [
     ("lameduck -5s", lambda d: d.duration(), "lameduck: '-5s' is out of range: at least 0s"),
     ("lameduck 2h", lambda d: d.duration(1, 3600), "lameduck: '2h' is out of range: at most 3600s"),
     ("pods some", lambda d: d.choice(["insecure", "verified"]), "pods: 'some' is none of insecure, verified"),
-    ("zonal maybe", lambda d: d.boolean(), "zonal: 'maybe' is none of on, off, true, false"),
     ("fallthrough a..b", lambda d: d.origins(), "fallthrough: 'a..b.' is not a domain name: a label is empty"),
     (
         "health 8080",
@@ -509,7 +506,7 @@ def test_no_text_breaks_the_parser(text: str, imported: str, value: str) -> None
 @given(word=corefiles)
 def test_no_word_breaks_a_reader(word: str) -> None:
     ttl = Directive("ttl", (word,), plugin="kubernetes")
-    for read in (lambda: ttl.integer(0, 10), ttl.duration, ttl.boolean, ttl.origins, lambda: ttl.address(":1")):
+    for read in (lambda: ttl.integer(0, 10), ttl.duration, ttl.origins, lambda: ttl.address(":1")):
         assert complaint(read).isprintable()
 
 
