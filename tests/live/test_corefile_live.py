@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.control_plane import ControlPlane
 from tests.live.serving import Asking, CLUSTER, comes_to, Kdns, namespace, reverse, service, ZONE
+from tests.test_corefile import KUBEADM
 
 STUB = """
 acme.local:$port {
@@ -80,3 +81,35 @@ def test_a_stub_domain_and_reverse_names_are_an_upstreams(plane: ControlPlane, t
             alias = kdns.ask(f"alias.{space}.svc.{ZONE}")
             assert [f"alias.{space}.svc.{ZONE}", "name.dns.svc.acme.local."] == [str(rrset.name) for rrset in alias.answer]
             kdns.comes_to_say("CNAME name.dns.svc.acme.local. -> 192.0.2.123", f"alias.{space}.svc.{ZONE}")
+
+
+MAPPED = {  # what of the stock Corefile cannot be as it stands here: ports, the way to the API server, the upstream
+    ".:53 {": ".:$port {\n    bind 127.0.0.1",
+    "health {": "health 127.0.0.1:$http {",
+    "    ready\n": "    ready 127.0.0.1:$http\n",
+    "pods insecure": "pods insecure\n       kubeconfig $kubeconfig",
+    "prometheus :9153": "prometheus 127.0.0.1:$http",
+    "/etc/resolv.conf": "127.0.0.1:$upstream",
+    "lameduck 5s": "lameduck 1s",
+}
+
+
+def test_the_stock_corefile(plane: ControlPlane, tmp_path: Path, space: str) -> None:
+    """As kubeadm writes it, over a real API server and an upstream."""
+    corefile = KUBEADM
+    for there, here in MAPPED.items():
+        assert 1 == corefile.count(there)
+        corefile = corefile.replace(there, here)
+    above = tmp_path / "above"
+    above.mkdir()
+    (tmp_path / "upstream.yaml").write_text(MANIFEST)
+    plane.api.apply([service("stock", space, clusterIP="10.96.91.9")])
+    with (
+        Kdns(UPSTREAM, above, manifest=tmp_path / "upstream.yaml") as upstream,
+        Kdns(corefile, tmp_path, kubeconfig=plane.kubeconfig("dns"), upstream=upstream.port) as kdns,
+    ):
+        kdns.comes_to_say("10.96.91.9", f"stock.{space}.svc.{ZONE}")
+        kdns.comes_to_say("192.0.2.123", "name.dns.svc.acme.local.")
+        comes_to([], kdns.unready)
+        assert (200, "OK") == kdns._get("/health")
+        assert 2 <= kdns.metric("coredns_dns_requests_total")
