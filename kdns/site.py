@@ -304,16 +304,6 @@ class Instance:
         for listener in self.listeners.values():
             listener.memo.forget(keys)
 
-    def unready(self) -> list[str]:
-        """A line for each plugin that cannot answer yet: its name and why."""
-        out = []
-        for site in self.sites:
-            for name, plugin in site.plugins:
-                why = plugin.ready() if hasattr(plugin, "ready") else None
-                if why:
-                    out.append(f"{name}: {why}")
-        return list(dict.fromkeys(out))
-
     async def close(self, wanted: Iterable[Any] = ()) -> None:
         """This generation serves no more: close what was carried here and is not wanted by the next one."""
         for undo in self.on_close:
