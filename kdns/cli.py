@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from kdns import __version__, plugins
+from kdns.core.site import Instance
 from kdns.errors import KdnsError
-from kdns.server.configure import configure, read_corefile, summary
+from kdns.server.load import configure, read_corefile, summary
 from kdns.server.run import banner, serve, Server
-from kdns.site import Instance
 
 DEFAULT = ".:{port} {{\n    whoami\n    log\n}}\n"  # CoreDNS's own, where there is no Corefile
 

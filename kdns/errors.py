@@ -1,7 +1,17 @@
 """The errors that kdns raises on purpose.
 
 Each carries one line for a person: what is wrong, where, and what to do. What is not a KdnsError is a bug, and is caught
-in one place for each query (`site`).
+in one place for each query (`core`).
+
+    KdnsError
+        FormatError      a query that deserves only a code
+        CorefileError    a Corefile that cannot be served
+        ManifestError    a manifest that cannot be served
+        SourceError      a source of cluster objects that cannot be had
+            Refused      an API server that says no
+        ListenError      an address that cannot be listened on
+        UpstreamError    no usable reply
+            NoReply, Closed, Garbage
 """
 
 
@@ -34,3 +44,30 @@ class SourceError(KdnsError):
 
 class ListenError(KdnsError):
     """An address that cannot be listened on: in use, not ours, not permitted."""
+
+
+class Refused(SourceError):
+    """A request that the API server answered, but not with what was asked for.
+
+    `code` is HTTP's, 0 where there is no credential to ask with; `retry_after` is in seconds.
+    """
+
+    def __init__(self, code: int, why: str, retry_after: float = 0.0) -> None:
+        super().__init__(why)
+        self.code, self.retry_after = code, retry_after
+
+
+class UpstreamError(KdnsError):
+    """An upstream gave no usable reply: its text says why, without the upstream's name."""
+
+
+class NoReply(UpstreamError):
+    """Nothing came in time."""
+
+
+class Closed(UpstreamError):
+    """The connection ended before the reply."""
+
+
+class Garbage(UpstreamError):
+    """A reply that is no DNS message."""

@@ -17,8 +17,8 @@ import dns.query
 import pytest
 
 from kdns import __version__, cli
+from tests.support import ROOT
 
-ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 WHOAMI = ".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"

@@ -1,6 +1,10 @@
-"""A layer imports only from layers below it, and modules of one layer that stand side by side never import each other."""
+"""A folder imports only from folders to its right, and inside a folder a module only from those above it in its `__init__`.
+
+The order inside a folder is the one in which its `__init__` lists its files. Plugins know none of their neighbours.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,58 +12,91 @@ import pytest
 import kdns
 
 ROOT = Path(kdns.__file__).parent
-# The lowest first; a tuple's members stand side by side. A package stands for all its modules, which know each other
-# except where they are plugins.
-LAYERS: list[tuple[str, ...]] = [
-    ("errors", "names"), ("message", "directive"), ("encoding",), ("zone", "memo", "corefile", "metrics"),
-    ("plugin", "cluster", "cached"),
-    ("site",), ("upstream",), ("plugins",), ("server",), ("cli",), ("__main__",),
-]  # fmt: skip
+FOLDERS = ["errors", "dns", "config", "core", "cluster upstream", "plugins", "server", "cli", "__main__"]  # the lowest first
+ORDERED = ["dns", "config", "core", "cluster", "cluster/apiserver", "cluster/manifests", "upstream", "server"]
 MODULES = sorted(ROOT.rglob("*.py"))
+NO_FILES = ("errors", "dns", "config", "core")  # neither sockets nor files
+READS_FILES = {("core", "files")}
 
 
-def layer(part: str) -> int:
-    return next(i for i, names in enumerate(LAYERS) if part in names)
+def rank(folder: str) -> int:
+    return next(i for i, side_by_side in enumerate(FOLDERS) if folder in side_by_side.split())
 
 
-def imported(path: Path) -> set[str]:
-    """The modules of kdns that a file imports, as dotted names without the first."""
+def module_of(path: Path) -> tuple[str, ...]:
+    return tuple(part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__")
+
+
+def imported(path: Path) -> set[tuple[str, ...]]:
+    """The modules of kdns that a file imports, at its head or in a function: by `import x` and `from x import y` alike."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kdns":
-            below = node.module.split(".")[1:]
-            found |= {".".join([*below, alias.name]) for alias in node.names} if len(below) < 2 else {".".join(below)}
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            for alias in node.names:
+                found.add(f"{node.module}.{alias.name}")
         elif isinstance(node, ast.Import):
-            found |= {alias.name[5:] for alias in node.names if alias.name.startswith("kdns.")}
-    return found
+            found |= {alias.name for alias in node.names}
+    return {_module(name) for name in found if name.split(".")[0] == "kdns"} - {()}
+
+
+def _module(name: str) -> tuple[str, ...]:
+    """`kdns.dns.names.wire` is of the module dns.names."""
+    parts = name.split(".")[1:]
+    while parts and not (ROOT.joinpath(*parts).is_dir() or ROOT.joinpath(*parts).with_suffix(".py").is_file()):
+        parts.pop()
+    return tuple(parts)
+
+
+def listed(folder: str) -> list[str]:
+    """The files and folders of a folder in the order in which its `__init__` lists them."""
+    text = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+    return re.findall(r"^(\w+)(?:\.py|/)\s", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_from_layers_below(path: Path) -> None:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    if parts == ("__init__",):
-        assert set() == imported(path)
-        return
-    here = parts[0]
-    for other in imported(path):
-        there = other.split(".")[0]
-        if there == "__version__":
-            continue
-        if there != here:
-            assert layer(there) < layer(here), f"{'.'.join(parts)} imports {other}"
-        elif here == "plugins" and parts[1] != "__init__" and other != "plugins.ORDER":
-            raise AssertionError(f"{'.'.join(parts)} imports its neighbour {other}")
+def test_a_folder_imports_only_from_folders_to_its_right(path: Path) -> None:
+    here = module_of(path)
+    for there in imported(path) if here else ():
+        if here[0] == there[0]:
+            neighbours = here[0] == "plugins" and len(here) > 1 and there[1:2] not in ((), here[1:2])
+            assert not neighbours, f"{'.'.join(here)} imports its neighbour {'.'.join(there)}"
+        else:
+            assert rank(there[0]) < rank(here[0]), f"{'.'.join(here)} imports {'.'.join(there)}"
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    assert set() == imported(ROOT / "__init__.py")
+
+
+@pytest.mark.parametrize("folder", ORDERED)
+def test_a_folder_lists_its_files_in_reading_order(folder: str) -> None:
+    order = listed(folder)
+    there = {path.stem for path in (ROOT / folder).iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert there - {"__init__"} == set(order)
+    for at, name in enumerate(order):
+        path = ROOT / folder / name
+        for file in path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
+            inside = {there[len(Path(folder).parts)] for there in imported(file) if _is_inside(there, folder)}
+            assert inside <= set(order[: at + path.is_dir()]), f"{file.relative_to(ROOT)} imports one that is listed below it"
+
+
+def _is_inside(module: tuple[str, ...], folder: str) -> bool:
+    parts = Path(folder).parts
+    return module[: len(parts)] == parts and len(module) > len(parts)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_some_modules_open_sockets_and_files(path: Path) -> None:
-    part = path.relative_to(ROOT).with_suffix("").parts
-    if part[0] in ("errors", "names", "message", "encoding", "zone", "memo", "corefile", "directive", "plugin", "site"):
+    here = module_of(path)
+    if here and here[0] in NO_FILES and here not in READS_FILES:
         nodes = list(ast.walk(ast.parse(path.read_text())))
         names = {node.id for node in nodes if isinstance(node, ast.Name)}
         modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
         assert "open" not in names
-        assert not modules & {"socket", "asyncio", "pathlib", "io"}
+        assert not modules & {"pathlib", "io", "os"} or here == ("config", "corefile")
+        assert "socket" not in modules or here[0] == "dns"  # the constants and conversions of addresses
 
 
 def test_only_one_module_imports_kubernetes() -> None:
@@ -70,4 +107,4 @@ def test_only_one_module_imports_kubernetes() -> None:
         if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kubernetes")
         or (isinstance(node, ast.Import) and any(a.name.split(".")[0] == "kubernetes" for a in node.names))
     }
-    assert importers <= {"cluster/client.py"}
+    assert importers == {"cluster/apiserver/client.py"}

@@ -8,13 +8,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kdns import names
 from kdns.cluster import records
 from kdns.cluster.objects import Service, Slice
 from kdns.cluster.records import Found, Naming
 from kdns.cluster.store import Store
-from kdns.message import ANY, ExtendedError, Key, NS, PTR, Query, Response, RRset, SOA, TXT
-from kdns.zone import Apex
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import ExtendedError, Key, Response, RRset
+from kdns.dns.types import ANY, NS, PTR, SOA, TXT
+from kdns.dns.zone import Apex
 
 VERSION_TTL = 28800  # seconds, of the schema's version (specification 2.2)
 NAME = "kubernetes"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from msgspec import field, Struct
 
-from kdns import names
+from kdns.dns import names
 
 SERVICE_NAME = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"

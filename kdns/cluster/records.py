@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from kdns import names
 from kdns.cluster.objects import endpoints, hostname_at, hostname_places, hostnames_of, joined, Port, Service, Slice
-from kdns.message import A, AAAA, ANY, CNAME, RRset, SRV
+from kdns.dns import names
+from kdns.dns.response import RRset
+from kdns.dns.types import A, AAAA, ANY, CNAME, SRV
 
 _WIDTH = {A: 4, AAAA: 16}
 _SRV = struct.Struct("!3H").pack

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kdns.cluster.objects import endpoints, hostnames_of, Namespace, Pod, Service, Slice, Stored
-from kdns.message import Key
+from kdns.dns.response import Key
 
 CHANGED = "."  # the key that every change touches: the zone's apex depends on it
 

@@ -40,8 +40,8 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from kdns.directive import Directive
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.site import Site
 
 
 def setup(directive: Directive, site: Site) -> None:

@@ -22,9 +22,9 @@ Examples
         }
 """
 
-from kdns.directive import Directive
-from kdns.message import OUR_SIZE
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.site import Site
+from kdns.dns.types import OUR_SIZE
 
 
 def setup(directive: Directive, site: Site) -> None:

@@ -21,8 +21,8 @@ Examples
 
 import logging
 
-from kdns.directive import Directive
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.site import Site
 
 
 def setup(directive: Directive, site: Site) -> None:

@@ -46,10 +46,12 @@ import asyncio
 import logging
 import re
 
-from kdns.directive import Directive
-from kdns.message import Query, Response, SERVFAIL, TYPES
-from kdns.plugin import Handler
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.plugin import Handler
+from kdns.core.site import Site
+from kdns.dns.query import Query
+from kdns.dns.response import Response
+from kdns.dns.types import SERVFAIL, TYPES
 
 log = logging.getLogger(__name__)
 

@@ -104,16 +104,18 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 
-from kdns import names
-from kdns.directive import Directive
-from kdns.message import ExtendedError, IN, NOERROR, Query, RCODES, REFUSED, Response, SERVFAIL, TC, Transport
-from kdns.plugin import Handler
-from kdns.site import Site
-from kdns.upstream import NoReply, UpstreamError
+from kdns.config.directive import Directive
+from kdns.core.plugin import Handler
+from kdns.core.site import Site
+from kdns.dns import names
+from kdns.dns.query import Query, Transport
+from kdns.dns.response import ExtendedError, Response
+from kdns.dns.types import IN, NOERROR, RCODES, REFUSED, SERVFAIL, TC
+from kdns.errors import NoReply, UpstreamError
 from kdns.upstream.policies import POLICIES
 from kdns.upstream.sources import Sources
 from kdns.upstream.tallies import Tallies
-from kdns.upstream.target import Target, target, Tls
+from kdns.upstream.targets import Target, target, Tls
 from kdns.upstream.upstream import Options, Upstream
 
 DEADLINE = 5.0  # seconds for all attempts of one query

@@ -35,11 +35,12 @@ Examples
 import asyncio
 import logging
 
-from kdns.directive import Directive
-from kdns.message import Query, Response
-from kdns.metrics import Counter, Histogram
-from kdns.plugin import Handler
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.metrics import Counter, Histogram
+from kdns.core.plugin import Handler
+from kdns.core.site import Site
+from kdns.dns.query import Query
+from kdns.dns.response import Response
 
 log = logging.getLogger(__name__)
 

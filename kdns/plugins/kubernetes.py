@@ -87,18 +87,20 @@ from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
 from typing import Any, Protocol
 
-from kdns import names
 from kdns.cluster import records
 from kdns.cluster.answers import Answers, is_reverse, Options
-from kdns.cluster.controllers import DEFAULT_RANGES, Ranges, ranges
+from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges, ranges
 from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import Store
-from kdns.directive import Directive
-from kdns.message import ANY, CNAME, ExtendedError, NO_ANSWER, NXDOMAIN, Query, replace, Response, SERVFAIL
-from kdns.metrics import Histogram, Metric
-from kdns.plugin import Handler
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.metrics import Histogram, Metric
+from kdns.core.plugin import Handler
+from kdns.core.site import Site
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import ExtendedError, NO_ANSWER, replace, Response
+from kdns.dns.types import ANY, CNAME, NXDOMAIN, SERVFAIL
 
 log = logging.getLogger(__name__)
 
@@ -283,12 +285,12 @@ class _Reader:
         return self._api_server(selection)
 
     def _manifests(self, selection: Selection) -> Callable[[], Source]:
-        from kdns.cluster.manifests import Manifests
+        from kdns.cluster.manifests.source import Manifests
 
         return lambda: Manifests(self.manifests, Store(), selection, self.ranges)
 
     def _api_server(self, selection: Selection) -> Source:
-        from kdns.cluster.apiserver import ApiServer, Connection  # costs 25 MB: only where it is used
+        from kdns.cluster.apiserver.source import ApiServer, Connection  # costs 25 MB: only where it is used
 
         connection = Connection(**self.connection)
         key = ("apiserver", connection, selection, self.snapshot, self.startup_timeout)

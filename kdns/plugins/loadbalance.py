@@ -60,11 +60,13 @@ import os
 import random
 from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
 
-from kdns import names
-from kdns.directive import Directive
-from kdns.message import A, AAAA, MX, NOERROR, Query, replace, Response, RRset, SRV
-from kdns.plugin import Handler
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.plugin import Handler
+from kdns.core.site import Site
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import replace, Response, RRset
+from kdns.dns.types import A, AAAA, MX, NOERROR, SRV
 
 log = logging.getLogger(__name__)
 

@@ -74,11 +74,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kdns import message, names
-from kdns.directive import Directive
-from kdns.message import Query, Response, RRset, Transport
-from kdns.metrics import Counter
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.metrics import Counter
+from kdns.core.site import Site
+from kdns.dns import names
+from kdns.dns.query import Query, Transport
+from kdns.dns.response import Response, RRset
+from kdns.dns.types import A, AAAA, CNAME, NOERROR, NS, NXDOMAIN, PTR, RCODES, SMALLEST, SOA, TYPES
 
 COMMON = (
     '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}"'
@@ -154,25 +156,25 @@ class Log:
 
 def kind_of(response: Response) -> tuple[str, str]:
     """The class of a response, and its kind within it."""
-    if response.rcode == message.NXDOMAIN:
+    if response.rcode == NXDOMAIN:
         return "denial", "NXDOMAIN"
-    if response.rcode != message.NOERROR:
+    if response.rcode != NOERROR:
         return "error", "SERVERERROR" if response.rcode in (2, 4) else "OTHERERROR"
-    if not response.answer and any(rrset.type == message.SOA for rrset in response.authority):
+    if not response.answer and any(rrset.type == SOA for rrset in response.authority):
         return "denial", "NODATA"
-    if not response.answer and any(rrset.type == message.NS for rrset in response.authority):
+    if not response.answer and any(rrset.type == NS for rrset in response.authority):
         return "success", "DELEGATION"
     return "success", "NOERROR"
 
 
 def _type(type: int) -> str:
-    return message.TYPES.get(type, f"TYPE{type}")
+    return TYPES.get(type, f"TYPE{type}")
 
 
 def _bufsize(query: Query) -> int:
     if query.transport is not Transport.UDP:
         return 65535
-    return message.SMALLEST if query.edns is None else max(query.edns.size, message.SMALLEST)
+    return SMALLEST if query.edns is None else max(query.edns.size, SMALLEST)
 
 
 def _flags(reply: bytes) -> str:
@@ -197,7 +199,7 @@ WORDS: dict[str, Callable[[Exchange], str]] = {
     "port": lambda it: str(it.query.client.port),
     "local": lambda it: _host(it.query.local.host),
     "size": lambda it: str(len(it.query.wire)),
-    "rcode": lambda it: message.RCODES.get(it.response.rcode, str(it.response.rcode)),
+    "rcode": lambda it: RCODES.get(it.response.rcode, str(it.response.rcode)),
     "rsize": lambda it: str(len(it.reply) + 2),
     "duration": lambda it: _seconds(it.seconds) + "s",
     "rflags": lambda it: _flags(it.reply),
@@ -270,9 +272,9 @@ def _texts(rrset: RRset) -> list[str]:
 
 def _rdata(type: int, octets: bytes) -> str:
     """Rdata as text; RFC 3597 5 where it is of a type that nobody here knows, or wrong."""
-    if type in (message.A, message.AAAA):
+    if type in (A, AAAA):
         return names.unpacked(octets)
-    if type in (message.CNAME, message.NS, message.PTR):
+    if type in (CNAME, NS, PTR):
         return names.text(octets)
     from dnslib import DNSBuffer, QTYPE, RDMAP  # needed where it is logged only
 

@@ -36,13 +36,15 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from kdns import names
-from kdns.directive import Directive
+from kdns.config.directive import Directive
+from kdns.core.metrics import Gauge
+from kdns.core.plugin import Handler
+from kdns.core.site import Site
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import Response
+from kdns.dns.types import NXDOMAIN
 from kdns.errors import KdnsError
-from kdns.message import NXDOMAIN, Query, Response
-from kdns.metrics import Gauge
-from kdns.plugin import Handler
-from kdns.site import Site
 
 log = logging.getLogger(__name__)
 

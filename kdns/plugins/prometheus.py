@@ -50,10 +50,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 
 from kdns import __version__
-from kdns.directive import Directive
-from kdns.message import RCODES, TYPES
-from kdns.metrics import Counter, DURATIONS, Gauge, Histogram, Labels, Metric, SIZES, Tally
-from kdns.site import Fact, Instance, Site
+from kdns.config.directive import Directive
+from kdns.core.metrics import Counter, DURATIONS, Gauge, Histogram, Labels, Metric, SIZES, Tally
+from kdns.core.site import Fact, Instance, Site
+from kdns.dns.types import RCODES, TYPES
 
 ADDRESS = "localhost:9153"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

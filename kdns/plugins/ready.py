@@ -37,8 +37,8 @@ Examples
 
 import logging
 
-from kdns.directive import Directive
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.site import Site
 
 log = logging.getLogger(__name__)
 

@@ -41,13 +41,14 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdns.corefile import parse
-from kdns.directive import Directive
+from kdns.config.corefile import parse
+from kdns.config.directive import Directive
+from kdns.core.metrics import Gauge, Metric
+from kdns.core.plugin import Handler
+from kdns.core.site import Instance, Site
+from kdns.dns.query import Query
+from kdns.dns.response import Response
 from kdns.errors import CorefileError
-from kdns.message import Query, Response
-from kdns.metrics import Gauge, Metric
-from kdns.plugin import Handler
-from kdns.site import Instance, Site
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ Examples
         }
 """
 
-from kdns.directive import Directive
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.site import Site
 
 
 def setup(directive: Directive, site: Site) -> None:

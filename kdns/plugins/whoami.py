@@ -20,11 +20,13 @@ Examples
 
 import struct
 
-from kdns import names
-from kdns.directive import Directive
-from kdns.message import A, AAAA, Query, Response, RRset, SRV
-from kdns.plugin import Handler
-from kdns.site import Site
+from kdns.config.directive import Directive
+from kdns.core.plugin import Handler
+from kdns.core.site import Site
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import Response, RRset
+from kdns.dns.types import A, AAAA, SRV
 
 ROOT = b"\0"
 

@@ -1,0 +1,11 @@
+"""The server: sockets, a Corefile taken up, start, reload and end.
+
+in_flight.py   queries that wait
+sockets.py     addresses to listen on
+mmsg.py        many datagrams for one system call
+udp.py         datagrams
+tcp.py         messages on connections
+http.py        health, readiness, metrics
+load.py        a Corefile made ready to serve
+run.py         from start to end
+"""

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TYPE_CHECKING
 
-from kdns.directive import host_port
+from kdns.config.directive import host_port
 from kdns.errors import ListenError
 from kdns.server.sockets import listen
 

@@ -19,15 +19,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from kdns import __version__
+from kdns.core.metrics import Counter, Metric
+from kdns.core.site import Instance
 from kdns.errors import KdnsError
-from kdns.metrics import Counter, Metric
 from kdns.server import udp
-from kdns.server.configure import configure, read_corefile, summary
-from kdns.server.flight import InFlight
 from kdns.server.http import Http
+from kdns.server.in_flight import InFlight
+from kdns.server.load import configure, read_corefile, summary
 from kdns.server.sockets import BUFFER, listen, receive_buffer
 from kdns.server.tcp import Tcp
-from kdns.site import Instance
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import logging
 import socket
 from collections import OrderedDict
 
-from kdns.message import Address, Transport
-from kdns.server.flight import InFlight, outcome
+from kdns.core.site import Listener
+from kdns.dns.query import Address, Transport
+from kdns.server.in_flight import InFlight, outcome
 from kdns.server.sockets import BACKLOG
-from kdns.site import Listener
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
-from kdns.message import Address, Transport
-from kdns.server.flight import InFlight, outcome
-from kdns.site import Listener
+from kdns.core.site import Listener
+from kdns.dns.query import Address, Transport
+from kdns.server.in_flight import InFlight, outcome
 
 try:
     from kdns.server import mmsg

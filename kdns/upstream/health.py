@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from kdns.upstream import UpstreamError
+from kdns.errors import UpstreamError
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 
-from kdns.upstream.target import nameservers, Target
+from kdns.upstream.targets import nameservers, Target
 
 log = logging.getLogger(__name__)
 

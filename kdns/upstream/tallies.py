@@ -3,8 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Callable
 
-from kdns.message import RCODES
-from kdns.metrics import Counter, DURATIONS, Gauge, Histogram, Metric, Tally
+from kdns.core.metrics import Counter, DURATIONS, Gauge, Histogram, Metric, Tally
+from kdns.dns.types import RCODES
 
 NAME = "forward"  # the label proxy_name
 

@@ -16,15 +16,17 @@ from typing import Any, NamedTuple
 
 import asyncio_dgram
 
-from kdns import names
-from kdns.message import AD, CD, DO, FORMERR, IN, NOTIMP, NS, OPT, Query, RD, Response
-from kdns.upstream import NoReply, UpstreamError
-from kdns.upstream.datagrams import connected, Datagrams, reason
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.reply import decode
+from kdns.dns.response import Response
+from kdns.dns.types import AD, CD, DO, FORMERR, IN, NOTIMP, NS, OPT, RD
+from kdns.errors import NoReply, UpstreamError
 from kdns.upstream.health import Health
-from kdns.upstream.reply import decode
-from kdns.upstream.streams import Streams
 from kdns.upstream.tallies import Tallies
-from kdns.upstream.target import Target, Tls
+from kdns.upstream.targets import Target, Tls
+from kdns.upstream.tcp import Streams
+from kdns.upstream.udp import connected, Datagrams, reason
 from kdns.upstream.waiting import fresh_id
 
 TICK = 0.05  # seconds by which a time limit may be late

@@ -8,8 +8,8 @@ import asyncio
 import os
 from collections.abc import Iterator
 
-from kdns.message import FORMERR, OPCODE, QR
-from kdns.upstream import NoReply, UpstreamError
+from kdns.dns.types import FORMERR, OPCODE, QR
+from kdns.errors import NoReply, UpstreamError
 
 Replied = asyncio.Future[bytes]
 

@@ -14,11 +14,11 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from kdns import names
 from kdns.cluster.answers import is_reverse
 from kdns.cluster.objects import hostnames_of, joined, Namespace, Slice, Stored
-from kdns.message import Transport
-from tests.cluster.notation import Cluster, objects, rows
+from kdns.dns import names
+from kdns.dns.query import Transport
+from tests.support.notation import Cluster, objects, rows
 
 SMALL = """
     ns p

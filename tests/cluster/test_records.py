@@ -7,8 +7,8 @@ import dns.rdatatype
 import pytest
 
 from kdns.cluster.objects import Conditions, EndpointObject, Metadata, Slice, slice_of, SliceObject, TargetRef
-from kdns.message import Transport
-from tests.cluster.notation import Cluster, objects, rows, slice_
+from kdns.dns.query import Transport
+from tests.support.notation import Cluster, objects, rows, slice_
 
 HTTP = "http:80/tcp"
 LONG = "a" * 63

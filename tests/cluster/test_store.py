@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from kdns import names
 from kdns.cluster.objects import endpoints, joined, Namespace, Pod, Port, Service, Slice, Stored
 from kdns.cluster.store import CHANGED, Store
-from kdns.message import Key
+from kdns.dns import names
+from kdns.dns.response import Key
 
 HTTP = (Port("http", 80, "tcp"),)
 

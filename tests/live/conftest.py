@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.control_plane import control_plane_or_skip, ControlPlane
-from tests.live.serving import CLUSTER, granted, Kdns, namespace
+from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane
+from tests.support.processes import CLUSTER, granted, Kdns, namespace
 
 NODE = {
     "apiVersion": "v1", "kind": "Node",

@@ -20,14 +20,14 @@ import msgspec
 import pytest
 
 from kdns.cluster.answers import Answers, Options
+from kdns.cluster.apiserver.resources import resources
 from kdns.cluster.objects import Selection
-from kdns.cluster.resources import resources
 from kdns.cluster.store import Store
-from kdns.encoding import encode, Ring
-from kdns.message import decode
-from tests.control_plane import ControlPlane
-from tests.controlplane.rest import ApiError
-from tests.live.serving import (
+from kdns.dns.encoding import encode, Ring
+from kdns.dns.query import decode
+from tests.support.control_plane.plane import ControlPlane
+from tests.support.control_plane.rest import ApiError
+from tests.support.processes import (
     comes_to,
     connected,
     endpoint_slice,

@@ -3,9 +3,9 @@
 import signal
 from pathlib import Path
 
-from tests.control_plane import ControlPlane
-from tests.live.serving import Asking, CLUSTER, comes_to, Kdns, namespace, reverse, service, ZONE
-from tests.test_corefile import KUBEADM
+from tests.config.test_corefile import KUBEADM
+from tests.support.control_plane.plane import ControlPlane
+from tests.support.processes import Asking, CLUSTER, comes_to, Kdns, namespace, reverse, service, ZONE
 
 STUB = """
 acme.local:$port {

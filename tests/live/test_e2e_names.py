@@ -7,8 +7,8 @@ import dns.name
 import dns.resolver
 import pytest
 
-from tests.control_plane import ControlPlane
-from tests.live.serving import comes_to, endpoint_slice, external, Kdns, namespace, pod, reverse, running, service, ZONE
+from tests.support.control_plane.plane import ControlPlane
+from tests.support.processes import comes_to, endpoint_slice, external, Kdns, namespace, pod, reverse, running, service, ZONE
 
 
 def resolver(kdns: Kdns, space: str) -> dns.resolver.Resolver:

@@ -4,7 +4,6 @@ import ipaddress
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -15,10 +14,10 @@ import dns.rdatatype
 import dns.reversename
 import pytest
 
-from tests.control_plane import ControlPlane, free_ports, SERVICE_RANGE
-from tests.live.serving import Kdns
+from tests.support import TOWN
+from tests.support.control_plane.plane import ControlPlane, free_ports, SERVICE_RANGE
+from tests.support.processes import Kdns
 
-TOWN = Path(__file__).parent.parent / "golden" / "town"
 OPTIONS = {
     "kubeadm": ("pods insecure", "fallthrough in-addr.arpa ip6.arpa", "ttl 30"),
     "bare": (),

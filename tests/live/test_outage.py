@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_plane import ControlPlane, free_ports, stored, until
-from tests.controlplane.rest import Object
-from tests.live.serving import (
+from tests.support.control_plane.plane import ControlPlane, free_ports, stored, until
+from tests.support.control_plane.rest import Object
+from tests.support.processes import (
     Asking,
     CLUSTER,
     comes_to,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.plugins.serving import in_block, refused
+from tests.support.configured import in_block, refused
 
 CASES = [
     ("bufsize 511", "Corefile:2: bufsize: '511' is not a whole number from 512 to 4096"),

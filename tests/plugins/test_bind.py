@@ -1,7 +1,7 @@
 import pytest
 
 from kdns.plugins import bind
-from tests.plugins.serving import in_block, instance_of
+from tests.support.configured import in_block, instance_of
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,9 @@ import asyncio
 import dns.flags
 import pytest
 
-from kdns.message import A, Response, RRset
-from tests.plugins.serving import ask, in_block, instance_of
+from kdns.dns.response import Response, RRset
+from kdns.dns.types import A
+from tests.support.configured import ask, in_block, instance_of
 
 MANY = Response(answer=(RRset("example.org.", A, 5, tuple(bytes((10, 0, n, 1)) for n in range(250))),))
 

@@ -4,34 +4,17 @@ from typing import Any
 
 import pytest
 
-from kdns import names
-from kdns.cached import Limits
-from kdns.message import (
-    A,
-    AAAA,
-    AD,
-    CD,
-    Edns,
-    ExtendedError,
-    NOERROR,
-    NXDOMAIN,
-    Query,
-    RA,
-    RD,
-    REFUSED,
-    Response,
-    RRset,
-    SERVFAIL,
-    SOA,
-    TC,
-    Transport,
-)
-from kdns.metrics import Metric
-from kdns.plugin import Handler
+from kdns.core.metrics import Metric
+from kdns.core.plugin import Handler
+from kdns.core.site import Instance
+from kdns.dns import names
+from kdns.dns.query import Edns, Query, Transport
+from kdns.dns.response import ExtendedError, Response, RRset
+from kdns.dns.types import A, AAAA, AD, CD, NOERROR, NXDOMAIN, RA, RD, REFUSED, SERVFAIL, SOA, TC
 from kdns.plugins.cache import Caching, Options, read, Stale
-from kdns.server.configure import configure
-from kdns.site import Instance
-from tests.plugins.serving import in_block, refused
+from kdns.plugins.cache.answers import Limits
+from kdns.server.load import configure
+from tests.support.configured import in_block, refused
 
 WWW = "www.example.org."
 SOA_RDATA = names.wire("ns.example.org.") + names.wire("root.example.org.") + bytes(16) + (60).to_bytes(4, "big")

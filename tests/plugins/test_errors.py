@@ -3,9 +3,11 @@ import logging
 
 import pytest
 
-from kdns.message import ExtendedError, NXDOMAIN, Query, Response, SERVFAIL
+from kdns.dns.query import Query
+from kdns.dns.response import ExtendedError, Response
+from kdns.dns.types import NXDOMAIN, SERVFAIL
 from kdns.plugins.errors import Errors
-from tests.plugins.serving import ask, in_block, instance_of
+from tests.support.configured import ask, in_block, instance_of
 
 TIMEOUT = Response(rcode=SERVFAIL, error=ExtendedError(22, "10.0.0.1:53: i/o timeout"))
 CONSOLIDATE = 'errors {\nconsolidate 50ms ".* timeout$" warning\nconsolidate 1h "^other"\n}'

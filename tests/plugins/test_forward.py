@@ -17,14 +17,15 @@ import dns.message
 import dns.rcode
 import pytest
 
-from kdns.message import Query, RD, SERVFAIL, Transport
-from kdns.metrics import Counter as Metric
+from kdns.core.metrics import Counter as Metric
+from kdns.core.site import Instance
+from kdns.dns.query import Query, Transport
+from kdns.dns.types import RD, SERVFAIL
+from kdns.errors import UpstreamError
 from kdns.plugins.forward import Forward
-from kdns.server.configure import configure
-from kdns.site import Instance
-from kdns.upstream import UpstreamError
-from tests.plugins.serving import answers, ask, in_block, refused
-from tests.upstream import address, answer, Asked, certificate, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
+from kdns.server.load import configure
+from tests.support.configured import answers, ask, in_block, refused
+from tests.support.upstream import address, answer, Asked, certificate, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
 
 UNBOUND = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
 

@@ -6,7 +6,7 @@ import pytest
 from kdns.plugins import health
 from kdns.plugins.health import Health
 from kdns.server.run import Server
-from tests.plugins.serving import in_block, instance_of
+from tests.support.configured import in_block, instance_of
 
 
 async def get(port: int, path: str) -> tuple[str, str]:

@@ -10,17 +10,19 @@ import dns.message
 import dns.rcode
 import pytest
 
-from kdns.cluster import apiserver as module
 from kdns.cluster.answers import Options
-from kdns.cluster.controllers import ranges
-from kdns.cluster.manifests import Manifests
+from kdns.cluster.apiserver import source as module
+from kdns.cluster.manifests.controllers import ranges
+from kdns.cluster.manifests.source import Manifests
 from kdns.cluster.objects import Namespace, Selection, Service
 from kdns.cluster.store import Store
-from kdns.message import NXDOMAIN, Query, Response, RRset
+from kdns.core.site import Instance
+from kdns.dns.query import Query
+from kdns.dns.response import Response, RRset
+from kdns.dns.types import NXDOMAIN
 from kdns.plugins.kubernetes import Kubernetes
-from kdns.site import Instance
-from tests.plugins.serving import answers, ask, instance_of, listener_of, refused
-from tests.running import Client, serving
+from tests.support.configured import answers, ask, instance_of, listener_of, refused
+from tests.support.running import Client, serving
 
 ZONES = ("cluster.local.", "in-addr.arpa.", "ip6.arpa.")
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import dns.message
 import pytest
 
-from kdns import names
-from kdns.encoding import Ring
-from kdns.message import A, AAAA, CNAME, MX, Query, Response, RRset, SRV, Transport
+from kdns.core.site import Instance
+from kdns.dns import names
+from kdns.dns.encoding import Ring
+from kdns.dns.query import Query, Transport
+from kdns.dns.response import Response, RRset
+from kdns.dns.types import A, AAAA, CNAME, MX, SRV
 from kdns.plugins.loadbalance import parse_weights, Weighted
-from kdns.site import Instance
-from tests.plugins.serving import answers, ask, CLIENT, in_block, instance_of, listener_of, LOCAL
+from tests.support.configured import answers, ask, CLIENT, in_block, instance_of, listener_of, LOCAL
 
 ADDRESSES = [f"10.0.0.{n}" for n in range(1, 8)]
 PODS = RRset("example.org.", A, 5, tuple(map(names.packed, ADDRESSES)))

@@ -7,28 +7,13 @@ from typing import Any
 
 import pytest
 
-from kdns import names
-from kdns.message import (
-    A,
-    Address,
-    CNAME,
-    Edns,
-    ExtendedError,
-    MX,
-    NXDOMAIN,
-    Query,
-    RA,
-    REFUSED,
-    Response,
-    RRset,
-    SERVFAIL,
-    SOA,
-    Transport,
-    TXT,
-)  # fmt: skip
+from kdns.dns import names
+from kdns.dns.query import Address, Edns, Query, Transport
+from kdns.dns.response import ExtendedError, Response, RRset
+from kdns.dns.types import A, CNAME, MX, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TXT
 from kdns.plugins import log
 from kdns.plugins.log import COMMON, Exchange, line_of, Writer
-from tests.plugins.serving import ask, CLIENT, in_block, instance_of, LOCAL
+from tests.support.configured import ask, CLIENT, in_block, instance_of, LOCAL
 
 WEB = RRset("web.prod.svc.cluster.local.", A, 5, (names.packed("10.96.0.1"),))
 FOUND = Response(answer=(WEB,), made_by="kubernetes", stable_for=60)

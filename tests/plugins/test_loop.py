@@ -7,14 +7,16 @@ import dns.asyncquery
 import dns.message
 import pytest
 
-from kdns.message import A, Address, NXDOMAIN, Query, Response
-from kdns.plugin import UNANSWERED
+from kdns.core.plugin import UNANSWERED
+from kdns.dns.query import Address, Query
+from kdns.dns.response import Response
+from kdns.dns.types import A, NXDOMAIN
+from kdns.errors import NoReply
 from kdns.plugins import loop
 from kdns.plugins.loop import CAUSE, HINFO, Loop
-from kdns.server.configure import configure
+from kdns.server.load import configure
 from kdns.server.run import Server
-from kdns.upstream import NoReply
-from tests.plugins.serving import in_block, refused
+from tests.support.configured import in_block, refused
 
 CLIENT, LOCAL = Address("127.0.0.1", 55953), Address("127.0.0.1", 53)
 

@@ -6,16 +6,16 @@ import importlib
 import pkgutil
 import socket
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from kdns import plugins
-from kdns.cluster import apiserver
+from kdns.cluster.apiserver import source as apiserver
+from kdns.core.site import Instance
 from kdns.errors import CorefileError
 from kdns.server.run import Server
-from kdns.site import Instance
-from tests.fake_apiserver import FakeApiServer
+from tests.support import ROOT
+from tests.support.fake_apiserver import FakeApiServer
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
 SECTIONS = ("Description", "Syntax", "Metrics", "Examples")
@@ -67,7 +67,7 @@ def test_an_example_starts(corefile: str, free_port: int, monkeypatch: pytest.Mo
         serve_http(self, f"127.0.0.1:{ports[address]}", path, answer)
 
     monkeypatch.setattr(Instance, "serve_http", on_a_free_port)
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(ROOT)
 
     async def start_and_stop() -> int:
         async with contextlib.AsyncExitStack() as around:

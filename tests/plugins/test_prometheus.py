@@ -6,12 +6,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kdns import __version__
-from kdns.message import A, NXDOMAIN, Query, Response, RRset, Transport
-from kdns.metrics import Counter, Gauge, Histogram
+from kdns.core.metrics import Counter, Gauge, Histogram
+from kdns.core.site import Fact, Instance
+from kdns.dns.query import Query, Transport
+from kdns.dns.response import Response, RRset
+from kdns.dns.types import A, NXDOMAIN
 from kdns.plugins.prometheus import Queries
-from kdns.server.configure import configure
-from kdns.site import Fact, Instance
-from tests.plugins.serving import ask, CLIENT, in_block, instance_of, listener_of, LOCAL
+from kdns.server.load import configure
+from tests.support.configured import ask, CLIENT, in_block, instance_of, listener_of, LOCAL
 
 FOUND = Response(answer=(RRset("example.org.", A, 5, (bytes(4),)),), stable_for=60, made_by="kubernetes")
 ZONE = {"server": "dns://:53", "zone": ".", "view": ""}

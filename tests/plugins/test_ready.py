@@ -2,10 +2,11 @@ import asyncio
 
 import pytest
 
-from kdns.message import Query, Response
-from kdns.plugin import Handler
-from kdns.site import Instance
-from tests.plugins.serving import in_block, instance_of
+from kdns.core.plugin import Handler
+from kdns.core.site import Instance
+from kdns.dns.query import Query
+from kdns.dns.response import Response
+from tests.support.configured import in_block, instance_of
 
 
 class Waiting:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from kdns.metrics import Metric
+from kdns.core.metrics import Metric
+from kdns.core.site import Instance
 from kdns.plugins.reload import content_hash, read_files, Reload
-from kdns.server.configure import configure
+from kdns.server.load import configure
 from kdns.server.run import Server
-from kdns.site import Instance
-from tests.plugins.serving import in_block, refused
+from tests.support.configured import in_block, refused
 
 
 class Reloading:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.plugins.serving import in_block, instance_of
+from tests.support.configured import in_block, instance_of
 
 CASES = [
     ("pprof", ["ignored: it profiles Go programs, nothing listens on localhost:6053"]),

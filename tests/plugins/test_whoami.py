@@ -4,8 +4,8 @@ import dns.flags
 import dns.name
 import pytest
 
-from kdns.message import Address, Transport
-from tests.plugins.serving import answers, ask, CLIENT, in_block, instance_of
+from kdns.dns.query import Address, Transport
+from tests.support.configured import answers, ask, CLIENT, in_block, instance_of
 
 
 @pytest.mark.parametrize(

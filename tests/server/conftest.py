@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kdns import plugins
-from tests.server.stage import ANSWERS, bind, Fixed
+from tests.support.stage import ANSWERS, bind, Fixed
 
 
 @pytest.fixture

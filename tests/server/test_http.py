@@ -9,7 +9,7 @@ import pytest
 
 from kdns.errors import KdnsError
 from kdns.server.run import Server
-from tests.server.stage import Fixed, known
+from tests.support.stage import Fixed, known
 
 
 async def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:

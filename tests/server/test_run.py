@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from kdns.errors import KdnsError
-from kdns.server.configure import configure, summary
+from kdns.server.load import configure, summary
 from kdns.server.run import Server
-from tests.server.stage import address_of, addresses, ask, client, Fixed, known, question
+from tests.support.stage import address_of, addresses, ask, client, Fixed, known, question
 
 COREFILE = ".:{port} {{\n  bind 127.0.0.1\n  {plugin}\n}}\n"
 
@@ -350,7 +350,7 @@ def test_it_answers_on_through_lameduck(stage: Any, free_port: int) -> None:
 
 
 def test_what_is_true_for_a_second_is_forgotten_at_the_next(stage: Any, free_port: int) -> None:
-    from kdns.message import Response, RRset
+    from kdns.dns.response import Response, RRset
 
     async def fleeting(query: Any) -> Response:
         left = 1 - time.monotonic() % 1

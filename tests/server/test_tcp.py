@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from kdns.message import Response, RRset
+from kdns.dns.response import Response, RRset
 from kdns.server import tcp
-from kdns.server.flight import InFlight
+from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
-from tests.server.stage import addresses, Answer, known, listener, question, slow, who
+from tests.support.stage import addresses, Answer, known, listener, question, slow, who
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

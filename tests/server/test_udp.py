@@ -10,12 +10,12 @@ import dns.flags
 import dns.message
 import pytest
 
-from kdns.message import Address
+from kdns.core.site import Listener
+from kdns.dns.query import Address
 from kdns.server import mmsg, udp
-from kdns.server.flight import InFlight
+from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
-from kdns.site import Listener
-from tests.server.stage import addresses, Answer, ask, client, fails, known, listener, question, slow, who
+from tests.support.stage import addresses, Answer, ask, client, fails, known, listener, question, slow, who
 
 Kind = type[udp.Udp]
 both = pytest.mark.parametrize("kind", [udp.Udp, udp.Batched])
@@ -77,7 +77,7 @@ def test_a_burst_of_all_kinds(kind: Kind) -> None:
 @both
 def test_rotation_is_replayed(kind: Kind) -> None:
     async def body(served: udp.Udp, port: int) -> Any:
-        from kdns.message import Response, RRset
+        from kdns.dns.response import Response, RRset
 
         async def rotates(query: Any) -> Response:
             rdata = tuple(bytes((10, 0, 0, i)) for i in (1, 2, 3))

@@ -1,0 +1,10 @@
+"""Objects from an API server: list and watch, and a snapshot to start from without it.
+
+events.py      what an API server says, from bytes
+tallies.py     what is counted
+client.py      requests to it
+resources.py   what is asked for
+reflector.py   list and watch of one resource
+snapshot.py    what is known, in a file
+source.py      all of it: keeps a store at what the API server says
+"""

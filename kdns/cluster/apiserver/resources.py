@@ -1,0 +1,139 @@
+"""What is listed and watched of an API server for a Selection, and how its objects become what the store keeps.
+
+A Resource says where the API has it, which fields of it are decoded, and what they come to in the store: mostly one compact
+object each, several slices for Endpoints. No I/O.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from kdns.cluster import objects
+from kdns.cluster.endpoints import mirrored
+from kdns.cluster.objects import (
+    EndpointsObject,
+    Metadata,
+    Namespace,
+    NamespaceObject,
+    Pod,
+    PodObject,
+    Selection,
+    Service,
+    ServiceObject,
+    Slice,
+    SliceObject,
+    Stored,
+)
+from kdns.cluster.store import Store
+
+# Finished Pods give their addresses back; those of an unknown phase have no kubelet that speaks for them.
+RUNNING = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
+TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+BY_SELECTOR = "endpointslice-controller.k8s.io"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource of the API as it is asked for."""
+
+    name: str  # plural, as in RBAC: services
+    path: str
+    struct: type  # what JSON decodes to; it has `metadata`
+    kind: type[Stored]  # what the store keeps
+    compact: Callable[[Any], Iterable[Stored]]  # ValueError where a field is none; nothing where DNS needs nothing of it
+    keys: Callable[[Store, Metadata], Iterable[str]]  # the store's keys of what an object has come to before
+    labels: str = ""
+    fields: str = ""
+    namespaces: frozenset[str] = frozenset()  # none: all
+
+    def wants(self, metadata: Metadata) -> bool:
+        """Is an object of a namespace that is asked for?"""
+        return not self.namespaces or metadata.namespace in self.namespaces
+
+
+def resources(selection: Selection) -> list[tuple[Resource, ...]]:
+    """What must be followed, each with what takes its place where the server does not have it."""
+    within = f"/namespaces/{selection.namespaces[0]}" if len(selection.namespaces) == 1 else ""
+    chosen = frozenset(selection.namespaces)
+
+    def resource(
+        name: str, group: str, struct: type, kind: type[Stored], compact: Any, keys: Any = _key, fields: str = ""
+    ) -> Resource:
+        place = "" if kind is Namespace else within
+        labels = "" if kind is Namespace else selection.labels
+        wanted = frozenset[str]() if kind is Namespace else chosen  # as with CoreDNS, all namespaces exist
+        return Resource(name, f"{group}{place}/{name}", struct, kind, compact, keys, labels, fields, wanted)
+
+    core, discovery = "/api/v1", "/apis/discovery.k8s.io/v1"
+    slice_of = partial(objects.slice_of, pods=selection.pod_names, zones=selection.zones)
+    out: list[tuple[Resource, ...]] = [
+        (resource("services", core, ServiceObject, Service, _one(objects.service)),),
+        (resource("namespaces", core, NamespaceObject, Namespace, _one(objects.namespace), keys=_name),),
+    ]
+    if selection.endpoints:
+        out.append((
+            resource("endpointslices", discovery, SliceObject, Slice, _one(slice_of)),
+            resource("endpoints", core, EndpointsObject, Slice, partial(_slices, slice_of), keys=_slices_of),
+        ))  # fmt: skip
+    if selection.pods:
+        out.append((resource("pods", core, PodObject, Pod, _one(objects.pod), fields=RUNNING),))
+    return out
+
+
+def _one(compact: Callable[[Any], Stored | None]) -> Callable[[Any], tuple[Stored, ...]]:
+    def compacted(o: Any) -> tuple[Stored, ...]:
+        found = compact(o)
+        return () if found is None else (found,)
+
+    return compacted
+
+
+def _slices(slice_of: Callable[[SliceObject], Slice | None], o: EndpointsObject) -> list[Slice]:
+    return [found for s in mirrored(o) if (found := slice_of(s)) is not None]
+
+
+def _key(store: Store, metadata: Metadata) -> tuple[str]:
+    return (f"{metadata.namespace}/{metadata.name}",)
+
+
+def _name(store: Store, metadata: Metadata) -> tuple[str]:
+    return (metadata.name,)
+
+
+def _slices_of(store: Store, metadata: Metadata) -> list[str]:
+    """Where Endpoints are followed, all slices of their Service come from them."""
+    return [s.key for s in store.slices_of(f"{metadata.namespace}/{metadata.name}")]
+
+
+def programmed(store: Store, o: Any, now: float) -> tuple[str, float] | None:
+    """The kind of Service and the seconds from a change in the cluster until DNS has it, where the object says when.
+
+    A ClusterIP counts from its Service's creation, endpoints of a headless Service from what their controller noted
+    (Kubernetes SLI "DNS programming latency").
+    """
+    metadata: Metadata = o.metadata
+    if isinstance(o, ServiceObject):
+        service = store.services.get(f"{metadata.namespace}/{metadata.name}")
+        since = _seconds(metadata.creationTimestamp)
+        return ("cluster_ip", now - since) if since and service is not None and service.ips else None
+    since = _seconds((metadata.annotations or {}).get(TRIGGERED))
+    if not since:
+        return None
+    labels = metadata.labels or {}
+    of = metadata.name if isinstance(o, EndpointsObject) else labels.get(objects.SERVICE_NAME)
+    service = store.services.get(f"{metadata.namespace}/{of}")
+    if service is None or service.ips or service.alias:
+        return None
+    own = labels.get(MANAGED_BY) == BY_SELECTOR
+    return "headless_with_selector" if own else "headless_without_selector", now - since
+
+
+def _seconds(text: str | None) -> float:
+    """A time as in RFC 3339, in seconds since 1970; 0 where it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else 0.0
+    except (ValueError, OverflowError):
+        return 0.0

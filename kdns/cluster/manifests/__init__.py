@@ -1,0 +1,10 @@
+"""Objects from manifests, and what a cluster's controllers would make of them.
+
+markup.py        YAML and JSON within bounds
+faults.py        what is wrong with an object, and where
+documents.py     files as single objects
+validation.py    what an API server would refuse
+controllers.py   what a cluster's controllers would add
+loading.py       files to objects
+source.py        files to a store, again when they change
+"""

@@ -1,0 +1,172 @@
+"""The memo: reply octets by query octets, forgotten by key. No I/O.
+
+The key is a datagram without its id, the value the reply without its id, so a hit is a dictionary look-up and a
+concatenation. What a reply was made from (its `depends`) is kept beside it, and a change forgets exactly what was made from
+what changed: clearing the whole memo ten times a second would cost most of its worth.
+
+Two generations keep a scan of names from flushing what is hot: new entries go into the young one; when it is full it becomes
+the old one, and what is asked again moves back. An entry that is forgotten is dead at once (it has no reply any more); its
+place in the dictionary is taken by the next reply to the same query, or goes with its generation. A generation that leaves
+is taken apart two entries for each new one, so that nothing here takes long.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from kdns.dns.encoding import Ring
+from kdns.dns.response import Key
+
+BUDGET = 24 << 20  # octets
+OVERHEAD = 380  # octets that an entry costs beside key and reply: headers, slots of dictionaries, the index (measured)
+
+
+class Entry(msgspec.Struct, gc=False):
+    """One reply. `reply` is None once it is dead, and empty where a ring gives the octets."""
+
+    reply: bytes | None
+    ring: Ring | None
+    key: bytes
+    depends: tuple[Key, ...]
+    label: Any  # what a hit is counted as
+    size: int
+    hits: int = 0
+
+
+class _Generation:
+    __slots__ = ("entries", "index", "size")
+
+    def __init__(self) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.index: dict[Key, Entry | list[Entry]] = {}  # a list only where there are several
+        self.size = 0
+
+    def add(self, entry: Entry) -> None:
+        before = self.entries.get(entry.key)
+        if before is not None:
+            self.size -= before.size
+        self.entries[entry.key] = entry
+        self.size += entry.size
+        for key in entry.depends:
+            there = self.index.get(key)
+            if there is None:
+                self.index[key] = entry
+            elif isinstance(there, list):
+                there.append(entry)
+                if not len(there) & (len(there) - 1):  # a power of two: now and then, the dead are left out
+                    there[:] = [e for e in there if e.reply is not None]
+            else:
+                self.index[key] = [there, entry]
+
+
+class Memo:
+    """Replies of one listening address and one generation of the configuration.
+
+    `budget` is in octets of real memory; `fold(entry, hits)` is told of hits before they are lost sight of.
+    """
+
+    def __init__(self, fold: Callable[[Entry, int], None], budget: int = BUDGET) -> None:
+        self._fold = fold
+        self._half = budget // 2
+        self._young = _Generation()
+        self._old = _Generation()
+        self._leaving: dict[bytes, Entry] = {}
+        self._fleeting: list[Entry] = []  # true until the next tick only
+        self.find = self._young.entries.get  # the look-up of the hot path; taken anew for each batch
+        self.changes = 0  # how often something was forgotten; a reply begun before the last time is not stored
+        self.forgotten = 0
+
+    def __len__(self) -> int:
+        return len(self._young.entries) + len(self._old.entries)
+
+    @property
+    def size(self) -> int:
+        """Octets that it holds, estimated."""
+        return self._young.size + self._old.size
+
+    def get(self, key: bytes) -> Entry | None:
+        """The living entry of a query, or None; one of the old generation moves into the young one."""
+        entry = self._young.entries.get(key)
+        if entry is None:
+            entry = self._old.entries.pop(key, None)
+            if entry is None:
+                return None
+            self._old.size -= entry.size
+            if entry.reply is not None:
+                self._add(entry)
+        return entry if entry.reply is not None else None
+
+    def put(self, key: bytes, reply: bytes | Ring, depends: tuple[Key, ...], label: Any, fleeting: bool = False) -> None:
+        """Keep a reply until something it depends on changes; a fleeting one at most until the next tick."""
+        there = self._young.entries.get(key)
+        if there is not None and there.reply is not None:
+            return  # the same query was in flight twice
+        size = len(key) + len(reply) + OVERHEAD
+        if isinstance(reply, Ring):
+            entry = Entry(b"", reply, key, depends, label, size + len(reply) + 240)
+        else:
+            entry = Entry(reply, None, key, depends, label, size)
+        self._add(entry)
+        if fleeting:
+            self._fleeting.append(entry)
+
+    def _add(self, entry: Entry) -> None:
+        if self._leaving:
+            self._let_go(2)
+        self._young.add(entry)
+        if self._young.size > self._half:
+            self._let_go(len(self._leaving))  # rare: more left at once than came since
+            self._leaving = self._old.entries
+            self._old, self._young = self._young, _Generation()
+            self.find = self._young.entries.get
+
+    def _let_go(self, most: int) -> None:
+        """Take apart some of the entries that leave."""
+        for _ in range(min(most, len(self._leaving))):
+            _, gone = self._leaving.popitem()
+            if gone.hits:
+                self._bury(gone)
+
+    def _bury(self, entry: Entry) -> None:
+        """The entry is dead from now on, and its hits are counted."""
+        entry.reply = entry.ring = None
+        if entry.hits:
+            self._fold(entry, entry.hits)
+            entry.hits = 0
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Forget every reply that depends on one of the keys."""
+        self.changes += 1
+        for key in keys:
+            for generation in (self._young, self._old):
+                there = generation.index.pop(key, None)
+                if there is None:
+                    continue
+                for entry in there if isinstance(there, list) else (there,):
+                    if entry.reply is not None:
+                        self._bury(entry)
+                        self.forgotten += 1
+
+    def tick(self) -> None:
+        """A whole second begins: what was true until then only is dead."""
+        fleeting, self._fleeting = self._fleeting, []
+        for entry in fleeting:
+            if entry.reply is not None:
+                self._bury(entry)
+
+    def clear(self) -> None:
+        """Forget everything: what changed cannot be named."""
+        self.fold()
+        self.forgotten += len(self)
+        self.changes += 1
+        self._young, self._old, self._leaving, self._fleeting = _Generation(), _Generation(), {}, []
+        self.find = self._young.entries.get
+
+    def fold(self) -> None:
+        """Count all hits until now."""
+        for entries in (self._young.entries, self._old.entries, self._leaving):
+            for entry in entries.values():
+                if entry.hits:
+                    self._fold(entry, entry.hits)
+                    entry.hits = 0

@@ -1,0 +1,239 @@
+"""A query, and the wire of it. No I/O.
+
+A query has one question, already valid; its name is text as `names` has it. What upstreams say is read in `reply`.
+"""
+
+import enum
+import struct
+import time
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import NamedTuple
+
+from kdns.dns import names
+from kdns.dns.types import (
+    AD,
+    BADVERS,
+    CD,
+    DO,
+    FORMERR,
+    IN,
+    LARGEST,
+    NOTIMP,
+    OPCODE,
+    OPT,
+    OUR_SIZE,
+    QR,
+    RD,
+    REFUSED,
+    SMALLEST,
+)  # fmt: skip
+from kdns.errors import FormatError
+
+MEMO_LARGEST = 300  # octets of a datagram that may enter the memo
+
+
+class Transport(enum.StrEnum):
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class Address(NamedTuple):
+    """One end of an exchange: an address as text (RFC 5952) and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of_sockaddr(cls, raw: bytes) -> "Address":
+        """From struct sockaddr_in or sockaddr_in6, as the kernel writes it; a mapped IPv4 address becomes IPv4."""
+        port = int.from_bytes(raw[2:4], "big")
+        if raw[0] == AF_INET:
+            return cls(inet_ntop(AF_INET, raw[4:8]), port)
+        return cls(inet_ntop(AF_INET6, raw[8:24]).removeprefix("::ffff:"), port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+NOBODY = Address("", 0)
+
+
+class Edns(NamedTuple):
+    """What an OPT record said (RFC 6891): the sender's payload size in octets, DO, the options as they came."""
+
+    size: int
+    do: bool
+    options: bytes = b""
+
+
+class Query:
+    """One question, already valid (RFC 9619: never more than one)."""
+
+    __slots__ = ("_client", "_local", "cls", "edns", "flags", "hops", "memoizable", "name", "question", "received",
+                 "transport", "type", "wire")  # fmt: skip
+
+    name: str  # lower case, absolute
+    type: int
+    cls: int
+    question: bytes  # the question section as it came: the spelling is echoed
+    flags: int  # the header's, RD, AD and CD among them
+    edns: Edns | None
+    transport: Transport
+    received: float  # time.monotonic()
+    memoizable: bool  # nothing in it is odd: the same octets may come again
+    hops: int  # aliases followed on the way to it
+    wire: bytes  # the message as it came; empty for a question of our own
+
+    def __init__(self, name: str, type: int, cls: int = IN, flags: int = RD, edns: Edns | None = None) -> None:
+        """A question of our own, as for the target of an alias."""
+        self.name, self.type, self.cls, self.flags, self.edns = name, type, cls, flags, edns
+        self.question = names.wire(name) + struct.pack("!HH", type, cls)
+        self.transport = Transport.UDP
+        self.received = time.monotonic()
+        self.memoizable = False
+        self.hops = 0
+        self.wire = b""
+        self._client: Address | bytes = NOBODY
+        self._local: Address | bytes = NOBODY
+
+    @property
+    def client(self) -> Address:
+        """Who asks; read from the kernel's octets at need only."""
+        if isinstance(self._client, bytes):
+            self._client = Address.of_sockaddr(self._client)
+        return self._client
+
+    @client.setter
+    def client(self, client: Address | bytes) -> None:
+        self._client = client
+
+    @property
+    def local(self) -> Address:
+        """The address that was asked."""
+        if isinstance(self._local, bytes):
+            self._local = Address.of_sockaddr(self._local)
+        return self._local
+
+    @local.setter
+    def local(self, local: Address | bytes) -> None:
+        self._local = local
+
+    def about(self, name: str, type: int) -> "Query":
+        """Another question on behalf of the same client, as for the target of an alias."""
+        other = Query(name, type, self.cls, self.flags, self.edns)
+        other._client, other._local = self._client, self._local
+        other.transport, other.received, other.hops = self.transport, self.received, self.hops + 1
+        return other
+
+    @property
+    def do(self) -> bool:
+        return self.edns is not None and self.edns.do
+
+    def limit(self, ours: int = OUR_SIZE) -> int:
+        """Octets that a reply may have: over UDP the least of what the client takes and what we send."""
+        if self.transport is not Transport.UDP:
+            return LARGEST
+        return SMALLEST if self.edns is None else min(max(self.edns.size, SMALLEST), ours)
+
+
+_HEADER = struct.Struct("!6H").unpack_from
+_QUESTION_END = struct.Struct("!HH").unpack_from
+_RR = struct.Struct("!HHIH").unpack_from
+_OPT_OWNER, _OPT_REST = b"\0\0\x29", struct.Struct("!HIH").unpack_from  # the root and the type; size, flags, length
+
+
+# ---------------------------------------------------------------- wire -> Query
+
+
+def decode(
+    wire: bytes,
+    client: Address | bytes = NOBODY,
+    local: Address | bytes = NOBODY,
+    transport: Transport = Transport.UDP,
+    received: float = 0.0,
+) -> Query | None:
+    """A message as a Query; None for what deserves silence; FormatError with the code for what deserves only that.
+
+    The order of the checks is that of the ISC EDNS compliance tests (RFC 8906). `client` and `local` may be struct sockaddr
+    as the kernel wrote it; `received` is time.monotonic().
+    """
+    if len(wire) < 12:
+        return None
+    _, flags, questions, answers, authorities, additionals = _HEADER(wire)
+    if flags & (QR | OPCODE):
+        if flags & QR:
+            return None
+        raise FormatError(NOTIMP)
+    if questions != 1:
+        raise FormatError(FORMERR)
+    query = Query.__new__(Query)
+    try:
+        end, query.name = _name(wire)
+        query.type, query.cls = _QUESTION_END(wire, end)
+        query.question = question = wire[12 : end + 4]
+        edns, version, at, odd = None, 0, end + 4, flags & ~(RD | AD | CD)
+        if additionals == 1 and not answers and not authorities and len(wire) == at + 11 and wire[at : at + 3] == _OPT_OWNER:
+            size, extended, length = _OPT_REST(wire, at + 3)
+            if length:  # of options that are not there
+                raise FormatError(FORMERR)
+            edns, version, at = Edns(size, extended & DO != 0), extended >> 16 & 0xFF, at + 11
+            odd |= extended & ~DO
+        elif answers or authorities or additionals:
+            edns, version, at = _records(wire, at, answers + authorities, additionals)
+            odd = True
+    except (IndexError, struct.error):
+        raise FormatError(FORMERR) from None
+    if version:
+        raise FormatError(BADVERS, question, True)
+    if query.cls != IN:
+        raise FormatError(REFUSED, question, edns is not None)
+    if query.type == OPT:
+        raise FormatError(FORMERR)
+    query.flags, query.edns, query.hops, query.wire = flags, edns, 0, wire
+    query._client, query._local, query.transport, query.received = client, local, transport, received
+    query.memoizable = not odd and at == len(wire) and at <= MEMO_LARGEST and wire[12:end].lower() == wire[12:end]
+    return query
+
+
+def _name(wire: bytes) -> tuple[int, str]:
+    """Where the name asked ends, and its text."""
+    at = 12
+    labels = []
+    while size := wire[at]:
+        if size > names.MAX_LABEL:  # a pointer has nothing to point at here
+            raise FormatError(FORMERR)
+        at += size + 1
+        labels.append(wire[at - size : at])
+    at += 1
+    if at - 12 > names.MAX_NAME:
+        raise FormatError(FORMERR)
+    return at, names.joined(labels)
+
+
+def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns | None, int, int]:
+    """Past the records of a query from `at` on, `before` of them not additional: (EDNS, its version, where they end)."""
+    edns, version = None, 0
+    for i in range(before + additionals):
+        is_root = not wire[at]
+        at = _skip_name(wire, at)
+        type, cls, ttl, length = _RR(wire, at)
+        at += 10 + length
+        if at > len(wire):
+            raise FormatError(FORMERR)
+        if type == OPT and i >= before:
+            if edns is not None or not is_root:
+                raise FormatError(FORMERR)
+            edns, version = Edns(cls, bool(ttl & DO), wire[at - length : at]), ttl >> 16 & 0xFF
+    return edns, version, at
+
+
+def _skip_name(wire: bytes, at: int) -> int:
+    """Past a name that may end in a pointer; where the pointer leads does not matter here."""
+    while size := wire[at]:
+        if size >= 0xC0:
+            wire[at + 1]  # cut short: IndexError
+            return at + 2
+        if size > names.MAX_LABEL:
+            raise FormatError(FORMERR)
+        at += size + 1
+    return at + 1

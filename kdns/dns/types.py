@@ -1,0 +1,21 @@
+"""The numbers of the protocol, each in one place: record types, codes, flags, sizes, extended errors. No I/O."""
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN",
+          7: "YXRRSET", 8: "NXRRSET", 9: "NOTAUTH", 10: "NOTZONE", 16: "BADVERS", 23: "BADCOOKIE"}  # fmt: skip
+
+A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, OPT = 1, 2, 5, 6, 12, 15, 16, 28, 33, 41
+DS, HTTPS, SVCB, IXFR, AXFR, ANY = 43, 65, 64, 251, 252, 255
+TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 13: "HINFO", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
+         35: "NAPTR", 39: "DNAME", 43: "DS", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 50: "NSEC3", 52: "TLSA", 64: "SVCB",
+         65: "HTTPS", 99: "SPF", 251: "IXFR", 252: "AXFR", 255: "ANY", 257: "CAA"}  # fmt: skip
+IN = 1
+
+OUR_SIZE = 1232  # octets of UDP payload that cross any path unfragmented (DNS flag day 2020)
+SMALLEST = 512  # without EDNS (RFC 1035 4.2.1)
+LARGEST = 65535  # over TCP
+
+QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
+OPCODE = 0x7800
+DO = 0x8000  # in the flags of EDNS (RFC 3225)
+EDE = 15  # the EDNS option of an extended error (RFC 8914)

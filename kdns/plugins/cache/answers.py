@@ -1,0 +1,258 @@
+"""Answers from elsewhere, kept for as long as their TTLs allow. No I/O; whoever asks brings the time.
+
+Time here is whole seconds of a clock that never goes back: all TTLs count down together as a second begins, so what is made
+from an entry has the same octets until then. An entry holds its records as one packed string, about 400 octets for an
+address in all, and makes a Response of it when it is asked for.
+
+Positive answers and denials (RFC 2308) have room of their own, and where there is none the oldest go, an answer that was
+kept anew being new. What an answer depends on (the Service that was not there when it fell through) is kept in an index, and
+a change there drops it. Asking, waiting and refreshing are the plugin's part.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple
+
+import msgspec
+
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import ExtendedError, Key, replace, Response, RRset
+from kdns.dns.types import AD, ANY, CD, NOERROR, NOTIMP, NXDOMAIN, OPT, RA, SERVFAIL, SOA, TC
+
+SUCCESS, DENIAL, FAILURE = "success", "denial", "failure"
+CACHED_ERROR = 13  # an extended error (RFC 8914 4.14)
+ANY_TYPE = OPT  # no question has this type
+
+Section = tuple[RRset, ...]
+_Plain = tuple[tuple[str, int, int, tuple[bytes, ...]], ...]
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(tuple[_Plain, _Plain, _Plain, ExtendedError | None]).decode
+_rrset = tuple.__new__  # half the time of RRset(…)
+
+
+class Limits(NamedTuple):
+    """How many answers, and for how many seconds: a longer TTL is cut to `most`, a shorter one raised to `least`."""
+
+    capacity: int
+    most: int
+    least: int
+
+
+class Entry(msgspec.Struct, gc=False):
+    """One answer. `born` and `failed` (when it could last not be refreshed, or -1) are seconds of the clock."""
+
+    key: str
+    kind: str
+    rcode: int
+    flags: int
+    born: int
+    ttl: int  # seconds, of the shortest RRset
+    packed: bytes
+    depends: tuple[Key, ...]
+    failed: int = -1
+    hits: int = 0  # asked so often without a gap, and when last
+    last: int = 0
+
+    def left(self, second: int) -> int:
+        """Seconds until it is stale: 0 and less where it is."""
+        return self.born + self.ttl - second
+
+
+def cache_key(name: str, type: int, do: bool, cd: bool) -> str:
+    """What an answer is kept by. DO and CD apart: with them an upstream says more, or what does not validate."""
+    return name + chr(type) + "0123"[2 * do + cd]
+
+
+def _of_name(key: str) -> str:
+    """The key under which it is kept that a name does not exist, whatever type is asked."""
+    return key[:-2] + chr(ANY_TYPE) + key[-1]
+
+
+def key_of(query: Query) -> str:
+    return cache_key(query.name, query.type, query.do, bool(query.flags & CD))
+
+
+def kind(response: Response, type: int) -> str | None:
+    """What an answer is to a cache, or None where it must not keep it.
+
+    A truncated one is not kept, nor a denial without SOA (RFC 2308 5), a referral, an alias without its end.
+    """
+    if response.flags & TC:
+        return None
+    if response.rcode in (SERVFAIL, NOTIMP):
+        return FAILURE
+    if response.rcode not in (NOERROR, NXDOMAIN):
+        return None
+    if response.rcode == NOERROR and response.answer and (type == ANY or type in [rrset.type for rrset in response.answer]):
+        return SUCCESS
+    return DENIAL if any(rrset.type == SOA for rrset in response.authority) else None
+
+
+class Cache:
+    """The answers of one server block. `failure`: seconds for SERVFAIL; `cut`: NXDOMAIN holds for names below (RFC 8020)."""
+
+    def __init__(self, success: Limits, denial: Limits, failure: int = 5, cut: bool = False) -> None:
+        self.limits = {SUCCESS: success, DENIAL: denial}
+        self.failure, self.cut = failure, cut
+        self.entries: dict[str, dict[str, Entry]] = {SUCCESS: {}, DENIAL: {}}
+        self.evictions = {SUCCESS: 0, DENIAL: 0}
+        self.changes = 0  # how often something was forgotten; what was asked before that and depends on it is not kept
+        self._success, self._denial = self.entries[SUCCESS], self.entries[DENIAL]
+        self._index: dict[Key, str | set[str]] = {}  # keys of entries by what they depend on; a set where there are several
+
+    def __len__(self) -> int:
+        return len(self._success) + len(self._denial)
+
+    def find(self, key: str) -> Entry | None:
+        """The entry of a key, fresh or not; of two the positive one."""
+        entry = self._success.get(key) or self._denial.get(key)
+        if entry is None and self.cut:
+            return self._denial.get(_of_name(key))
+        return entry
+
+    def find_above(self, key: str, second: int) -> Entry | None:
+        """A fresh entry that says that a name above that of a key does not exist: so neither does this one.
+
+        Not in reverse zones: names below a missing one may be answered here, when a Service gets the address.
+        """
+        name, tail = key[:-2], _of_name(key)[-2:]
+        if "\\" in name or name.endswith((names.IN_ADDR, names.IP6)):
+            return None
+        while name != ".":
+            name = names.parent(name)
+            entry = self._denial.get(name + tail)
+            if entry is not None and entry.left(second) > 0:
+                return entry
+        return None
+
+    def put(self, key: str, kind: str, response: Response, second: int) -> Response:
+        """Keep an answer of a kind in the place of what was kept of the key.
+
+        It is what clients should see of it: its TTLs are within the limits.
+        """
+        old = self.find(key)
+        where = DENIAL if kind == FAILURE else kind
+        limits = self.limits[where]
+        ttl = self.failure
+        if kind != FAILURE:
+            response, ttl = _limited(response, limits, kind == DENIAL)
+        if old is not None:
+            self.drop(key)
+        if ttl <= 0 or limits.capacity <= 0:
+            return response
+        if self.cut and response.rcode == NXDOMAIN and not response.answer:
+            key = _of_name(key)
+        records = (response.answer, response.authority, response.additional, response.error)
+        flags = response.flags & (RA | AD)
+        entry = Entry(key, kind, response.rcode, flags, second, ttl, _pack(records), response.depends)
+        if old is not None:
+            entry.hits, entry.last = old.hits, old.last
+        self._add(where, entry)
+        return response
+
+    def _add(self, where: str, entry: Entry) -> None:
+        entries, capacity = self.entries[where], self.limits[where].capacity
+        if len(entries) >= capacity:
+            # Several at once: a dictionary is slow to find its first key behind many that are gone.
+            oldest = list(islice(entries.values(), max(1, capacity // 128)))
+            self.evictions[where] += len(oldest)
+            for gone in oldest:
+                self._remove(gone)
+        entries[entry.key] = entry
+        for key in entry.depends:
+            there = self._index.get(key)
+            if there is None:
+                self._index[key] = entry.key
+            elif isinstance(there, set):
+                there.add(entry.key)
+            elif there != entry.key:
+                self._index[key] = {there, entry.key}
+
+    def _remove(self, entry: Entry | None) -> None:
+        if entry is None:
+            return
+        del self.entries[DENIAL if entry.kind == FAILURE else entry.kind][entry.key]
+        for key in entry.depends:
+            there = self._index.get(key)
+            if isinstance(there, set):
+                there.discard(entry.key)
+                if not there:
+                    del self._index[key]
+            elif there == entry.key:
+                del self._index[key]
+
+    def drop(self, key: str) -> None:
+        """Forget what was kept of a key."""
+        self._remove(self._success.get(key))
+        self._remove(self._denial.get(key))
+        if self.cut:
+            self._remove(self._denial.get(_of_name(key)))
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Something changed: what depends on one of the keys is dropped."""
+        self.changes += 1
+        for changed in keys:
+            there = self._index.get(changed)
+            if there is not None:
+                for key in list(there) if isinstance(there, set) else (there,):
+                    self.drop(key)
+
+
+
+def fresh_response(entry: Entry, second: int, keepttl: bool = False) -> Response:
+    """A Response as the entry says now, its TTLs counted down; `stable_for` is the caller's to say."""
+    answer, authority, additional, error = _unpack(entry.packed)
+    past = 0 if keepttl else second - entry.born
+    if entry.kind == FAILURE:
+        error = ExtendedError(CACHED_ERROR, error.text if error is not None else "it failed a moment ago")
+    return Response(
+        rcode=entry.rcode, authoritative=False, flags=entry.flags, answer=_aged(answer, past),
+        authority=_aged(authority, past), additional=_aged(additional, past), depends=entry.depends, foreign=True,
+        made_by="cache", cached="hit", error=error,
+    )  # fmt: skip
+
+
+_STALE, _STALE_NXDOMAIN = ExtendedError(3, "Stale Answer"), ExtendedError(19, "Stale NXDOMAIN Answer")
+
+
+def stale_response(entry: Entry, ttl: int) -> Response:
+    """A Response as the entry said before its TTL was over (RFC 8767 4), and that it is stale (RFC 8914 4.4, 4.20)."""
+    answer, authority, additional, _ = _unpack(entry.packed)
+    error = _STALE_NXDOMAIN if entry.rcode == NXDOMAIN else _STALE
+    return Response(
+        rcode=entry.rcode, authoritative=False, flags=entry.flags & ~AD, answer=_lasting(answer, ttl),
+        authority=_lasting(authority, ttl), additional=_lasting(additional, ttl), depends=entry.depends, foreign=True,
+        made_by="cache", cached="stale", error=error,
+    )  # fmt: skip
+
+
+def _aged(section: _Plain, past: int) -> Section:
+    return tuple([_rrset(RRset, (name, type, ttl - past, rdata)) for name, type, ttl, rdata in section])
+
+
+def _lasting(section: _Plain, ttl: int) -> Section:
+    return tuple([RRset(name, type, ttl, rdata) for name, type, _, rdata in section])
+
+
+def _limited(response: Response, limits: Limits, denial: bool) -> tuple[Response, int]:
+    """The answer with all its TTLs within limits, and the least of them."""
+    shortest = limits.most
+    sections = []
+    for section in (response.answer, response.authority, response.additional):
+        out = []
+        for rrset in section:
+            ttl = min(max(_ttl(rrset, denial), limits.least), limits.most)
+            shortest = min(shortest, ttl)
+            out.append(_rrset(RRset, (rrset.name, rrset.type, ttl, rrset.rdata)))
+        sections.append(tuple(out))
+    answer, authority, additional = sections
+    return replace(response, answer=answer, authority=authority, additional=additional), shortest
+
+
+def _ttl(rrset: RRset, denial: bool) -> int:
+    """Seconds: 0 where the highest bit is set (RFC 2181 8); of a denial's SOA at most its minimum (RFC 2308 5)."""
+    ttl = 0 if rrset.ttl >> 31 else rrset.ttl
+    if denial and rrset.type == SOA:
+        ttl = min(ttl, int.from_bytes(rrset.rdata[0][-4:], "big"))
+    return ttl

@@ -1,0 +1,165 @@
+"""Questions to one upstream over TCP and DNS over TLS (RFC 7766, RFC 7858).
+
+Connections are kept, and several questions are under way on each, answered in any order. An idle one is taken first;
+where all are busy another is opened, up to a limit, for many servers answer a connection's questions one after the
+other. A connection that the upstream had closed meanwhile costs one more attempt and no failure.
+"""
+
+import asyncio
+import ssl
+import time
+
+from kdns.errors import Closed, UpstreamError
+from kdns.upstream.tallies import Reuse
+from kdns.upstream.udp import reason
+from kdns.upstream.waiting import Waiting
+
+CONNECTIONS = 16  # to one upstream
+QUESTIONS = 1000  # under way on one connection
+LIES = 64
+CONNECT = 5.0  # seconds that a connection may take to be had
+
+
+class Stream(asyncio.Protocol):
+    """One connection, from before it is made. Questions asked before are sent once it is."""
+
+    def __init__(self, dial: "Streams", now: float) -> None:
+        self.waiting = Waiting()
+        self.born = self.used = now
+        self.usable = True
+        self._streams = dial
+        self._transport: asyncio.Transport | None = None
+        self._unsent: list[bytes] = []
+        self._received = bytearray()
+        self._opening = asyncio.get_running_loop().create_task(self._open())
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None
+
+    async def _open(self) -> None:
+        dial = self._streams
+        source = (dial.source, 0) if dial.source else None
+        server_name = (dial.server_name or dial.address[0]) if dial.tls else None
+        try:
+            async with asyncio.timeout(CONNECT):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: self, *dial.address, ssl=dial.tls, server_hostname=server_name, local_addr=source
+                )
+        except ssl.SSLCertVerificationError as error:
+            self.end(UpstreamError(f"its certificate: {error.verify_message or error.reason}"))
+        except ssl.SSLError as error:
+            self.end(UpstreamError(f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"))
+        except TimeoutError:
+            self.end(UpstreamError("no connection in time"))
+        except OSError as error:
+            self.end(UpstreamError(reason(error)))
+
+    async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
+        id, replied = self.waiting.add(question, expires)
+        octets = (len(body) + 2).to_bytes(2, "big") + id.to_bytes(2, "big") + body
+        if self._transport is None:
+            self._unsent.append(octets)
+        else:
+            self._transport.write(octets)
+        try:
+            return await replied
+        finally:
+            self.waiting.drop(id, replied)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self.usable:
+            transport.abort()
+        elif self._unsent:
+            transport.write(b"".join(self._unsent))
+            self._unsent.clear()
+
+    def data_received(self, octets: bytes) -> None:
+        received = self._received
+        received += octets
+        while len(received) >= 2 and len(received) >= 2 + (size := int.from_bytes(received[:2], "big")):
+            self.waiting.take(bytes(received[2 : 2 + size]))
+            del received[: 2 + size]
+        self.used = time.monotonic()
+        if self.waiting.lies >= LIES:
+            self.end(UpstreamError("it sends replies that nobody asked for"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.end(Closed("it closed the connection"))
+
+    def end(self, error: UpstreamError) -> None:
+        """No more: who waits is told why."""
+        self.usable = False
+        self._streams.gone(self)
+        self.waiting.fail(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def ended(self) -> None:
+        """Wait until nothing of it is left."""
+        self.end(UpstreamError("the server is ending"))
+        self._opening.cancel()
+        await asyncio.gather(self._opening, return_exceptions=True)
+
+
+class Streams:
+    """The connections to one upstream. `idle` seconds unused close one, `age` seconds (0: none) end its use."""
+
+    def __init__(
+        self, address: tuple[str, int], source: str, idle: float, age: float, keep: int, reuse: Reuse,
+        tls: ssl.SSLContext | None = None, server_name: str = "",
+    ) -> None:  # fmt: skip
+        self.address, self.source, self.tls, self.server_name = address, source, tls, server_name
+        self._idle, self._age, self._keep, self._reuse = idle, age, keep, reuse
+        self._open: list[Stream] = []
+
+    async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
+        """Send a message (all but its id) whose question section is given; the reply, or UpstreamError."""
+        while True:
+            stream = self._stream(time.monotonic())
+            kept = stream.connected
+            try:
+                return await stream.ask(body, question, expires)
+            except Closed:
+                if not kept:
+                    raise
+
+    def _stream(self, now: float) -> Stream:
+        young = [stream for stream in self._open if not self._age or now - stream.born < self._age]
+        best = min(young, key=lambda stream: len(stream.waiting), default=None)
+        if best is None or (len(best.waiting) and len(self._open) < CONNECTIONS):
+            self._reuse.missed()
+            best = Stream(self, now)
+            self._open.append(best)
+        elif len(best.waiting) >= QUESTIONS:
+            raise UpstreamError(f"{QUESTIONS} questions are under way on each of its connections")
+        else:
+            self._reuse.hit()
+        best.used = now
+        return best
+
+    def gone(self, stream: Stream) -> None:
+        if stream in self._open:
+            self._open.remove(stream)
+
+    def sweep(self, now: float) -> bool:
+        """End the waiting that is over, close connections that are idle or old; is any left open?"""
+        idle = []
+        for stream in list(self._open):
+            stream.waiting.expire(now)
+            if stream.waiting or not stream.connected:
+                continue
+            if now - stream.used >= self._idle or (self._age and now - stream.born >= self._age):
+                stream.end(Closed("it was idle"))
+            else:
+                idle.append(stream)
+        if self._keep:
+            for stream in idle[: -self._keep]:
+                stream.end(Closed("enough others are idle"))
+        return bool(self._open)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(stream.ended() for stream in list(self._open)))
+        await asyncio.sleep(0)  # transports close their sockets one turn of the loop after abort

@@ -1,0 +1,244 @@
+"""A snapshot gives back what the store had, and is refused as a whole where it is not exactly that."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdns.cluster.apiserver import source as apiserver
+from kdns.cluster.apiserver.snapshot import Snapshot
+from kdns.cluster.apiserver.source import ApiServer, Connection
+from kdns.cluster.objects import joined, Namespace, Pod, Port, Selection, Service, Slice, Stored
+from kdns.cluster.store import Store
+from kdns.dns import names
+from tests.cluster.apiserver.test_reflector import QUICK, service
+from tests.support.fake_apiserver import FakeApiServer
+
+HTTP = (Port("http", 80, "tcp"),)
+OBJECTS: tuple[Stored, ...] = (
+    Namespace("prod", (("team", "a"),)),
+    Service("prod/web", (names.packed("10.96.0.1"), names.packed("fd00::1")), HTTP),
+    Service("prod/away", (), (), "example.com."),
+    Slice("prod/web-1", "prod/web", 4, names.packed("10.244.0.1") * 2, joined(["a", ""]), HTTP, 3, ("web-0", None), ("z", None)),
+    Slice("prod/away-1", "prod/away", 0, b"", joined(["db.example.com."]), ()),
+    Pod("prod/web-0", (names.packed("10.244.0.1"),)),
+)
+
+
+def stored(*objects: Stored) -> Store:
+    store = Store()
+    store.put(*objects)
+    return store
+
+
+def tables(store: Store) -> tuple[Any, ...]:
+    return store.services, store.namespaces, store.slices, store.pods
+
+
+def many() -> list[Stored]:
+    return [Service(f"prod/s{i}", (names.packed(f"10.96.{i // 250}.{i % 250}"),), HTTP) for i in range(1234)]
+
+
+@pytest.mark.parametrize("objects", [(), OBJECTS, tuple(many())], ids=["none", "of each kind", "many"])
+def test_what_is_written_is_read(objects: tuple[Stored, ...], tmp_path: Path) -> None:
+    async def test() -> None:
+        snapshot, store, found = Snapshot(str(tmp_path / "s"), Selection()), stored(*objects), Store()
+        assert await snapshot.write(store, "uid-1")
+        header = await snapshot.load(found)
+        assert header is not None
+        assert "uid-1" == header.cluster
+        assert time.time() - header.written < 5
+        assert tables(store) == tables(found)
+
+    asyncio.run(test())
+    assert ["s"] == [path.name for path in tmp_path.iterdir()]
+
+
+def flipped(octets: bytes) -> bytes:
+    return octets.replace(b"web-1", b"web-2")
+
+
+REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda octets: b"", "cut short"),
+    "cut": (lambda octets: octets[:-3], "cut short"),
+    "cut between frames": (lambda octets: octets[:-10], "cut short or changed"),
+    "changed": (flipped, "was changed"),
+    "longer": (lambda octets: octets * 2, "was changed"),
+    "another format": (lambda octets: octets[:5] + b"\x63" + octets[6:], "has format 99"),
+    "something else": (lambda octets: b"#!/bin/sh\necho hello\n", "cut short"),
+    "zeros": (lambda octets: bytes(4096), "cut short or changed"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_whole_is_refused_with_a_line(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil, why = REFUSED[name]
+    path = tmp_path / "s"
+
+    async def test() -> None:
+        snapshot, store = Snapshot(str(path), Selection()), Store()
+        await snapshot.write(stored(*OBJECTS), "uid-1")
+        path.write_bytes(spoil(path.read_bytes()))
+        assert await snapshot.load(store) is None
+        assert ({}, {}, {}, {}) == tables(store)
+
+    with caplog.at_level(logging.WARNING, "kdns"):
+        asyncio.run(test())
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"kubernetes: snapshot {path} is not used: ")
+    assert why in line
+
+
+def test_another_selection_is_refused(tmp_path: Path) -> None:
+    async def test() -> None:
+        path, store = str(tmp_path / "s"), Store()
+        await Snapshot(path, Selection()).write(stored(*OBJECTS), "")
+        assert await Snapshot(path, Selection(namespaces=("prod",))).load(store) is None
+        assert {} == store.services
+
+    asyncio.run(test())
+
+
+def test_what_cannot_be_read_or_written_is_a_line_each_time_it_begins(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        folder = tmp_path / "absent"
+        snapshot, store = Snapshot(str(folder / "s"), Selection()), stored(*OBJECTS)
+        assert await snapshot.load(Store()) is None
+        assert [False, False] == [await snapshot.write(store, ""), await snapshot.write(store, "")]
+        folder.mkdir()
+        assert await snapshot.write(store, "")
+
+    with caplog.at_level(logging.WARNING, "kdns"):
+        asyncio.run(test())
+    where = f"kubernetes: snapshot {tmp_path / 'absent' / 's'}"
+    assert [
+        f"{where} cannot be written, trying on: No such file or directory", f"{where} is written again"
+    ] == caplog.messages  # fmt: skip
+
+
+# ---------------------------------------------------------------- at a start
+
+
+def kube_system(uid: str) -> dict[str, Any]:
+    return {"metadata": {"name": "kube-system", "uid": uid}}
+
+
+def source(api: FakeApiServer, path: Path) -> ApiServer:
+    return ApiServer(Connection(endpoint=api.url), Selection(), Store(), str(path), 1.0, QUICK)
+
+
+async def run_before(api: FakeApiServer, path: Path) -> None:
+    """A run of kdns that leaves a snapshot."""
+    api.put("namespaces", kube_system("uid-1"))
+    api.put("namespaces", {"metadata": {"name": "prod"}})
+    for name in ("a", "b"):
+        api.put("services", service(name))
+    before = source(api, path)
+    await before.start()
+    assert before.store.synced
+    await before.close()
+
+
+def test_a_start_without_an_api_server_answers_from_it_and_goes_on_with_the_difference(tmp_path: Path) -> None:
+    async def test() -> None:
+        path = tmp_path / "s"
+        async with FakeApiServer() as api:
+            await run_before(api, path)
+            await api.stop()
+            api.delete("services", "prod/a")
+            api.put("services", service("c", "10.96.0.3"))
+            now = source(api, path)
+            began = time.monotonic()
+            await now.start()
+            assert time.monotonic() - began < 0.9, "it knows at once that nobody answers"
+            assert (True, True, {"prod/a", "prod/b"}) == (now.store.synced, now.stale, set(now.store.services))
+            told: list[set[Any]] = []
+            now.store.listeners.append(lambda keys: told.append(set(keys)))
+            await api.start()
+            await api.until(lambda: not now.stale, "the API server's own")
+            assert {"prod/b", "prod/c"} == set(now.store.services)
+            assert "prod/b" not in set().union(*told)
+            assert now.store.synced
+            await now.close()
+
+    asyncio.run(test())
+
+
+def test_with_an_api_server_it_is_not_needed(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeApiServer() as api:
+            await run_before(api, tmp_path / "s")
+            api.delete("services", "prod/a")
+            now = source(api, tmp_path / "s")
+            await now.start()
+            assert (True, False, {"prod/b"}) == (now.store.synced, now.stale, set(now.store.services))
+            await now.close()
+
+    asyncio.run(test())
+
+
+def test_that_of_another_cluster_is_dropped_when_that_is_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stall(exchange: Any) -> Any:
+        return await exchange.stall()
+
+    async def test() -> None:
+        async with FakeApiServer() as old, FakeApiServer() as other:
+            await run_before(old, tmp_path / "s")
+            other.put("namespaces", kube_system("uid-2"))
+            other.put("services", service("x"))
+            other.play("endpointslices", stall, times=None)
+            other.play("services", stall, times=None)
+            now = source(other, tmp_path / "s")
+            await now.start()
+            await other.until(lambda: {} == now.store.services, "all of the other cluster gone")
+            assert (False, False) == (now.store.synced, now.stale)
+            assert {"kube-system"} == set(now.store.namespaces)
+            await now.close()
+
+    with caplog.at_level(logging.WARNING, "kdns"):
+        asyncio.run(test())
+    assert "kubernetes: the snapshot is of another cluster than this API server, and is dropped" in caplog.messages
+
+
+def test_it_is_written_when_something_has_changed_and_not_too_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apiserver, "EVERY", 0.2)
+    written: list[float] = []
+
+    class Counted(Snapshot):
+        async def write(self, store: Store, cluster: str) -> bool:
+            written.append(time.monotonic())
+            return await super().write(store, cluster)
+
+    monkeypatch.setattr(apiserver, "Snapshot", Counted)
+
+    async def test() -> None:
+        async with FakeApiServer() as api:
+            now = source(api, tmp_path / "s")
+            await now.start()
+            await api.until(lambda: len(written) == 1, "the first")
+            await asyncio.sleep(0.3)
+            assert 1 == len(written), "nothing has changed"
+            for i in range(30):
+                api.put("services", service(f"s{i}"))
+                await asyncio.sleep(0.01)
+            await api.until(lambda: len(written) >= 2, "the changes")
+            assert all(b - a > 0.15 for a, b in pairwise(written))
+            await now.close()
+            store = Store()
+            await Snapshot(str(tmp_path / "s"), Selection()).load(store)
+            assert 30 == len(store.services)
+
+    asyncio.run(test())

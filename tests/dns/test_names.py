@@ -1,0 +1,117 @@
+"""Names: text and wire, judged by dnspython; zones, parents, reverse names."""
+
+import dns.name
+import dns.reversename
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdns.dns import names
+
+LABELS = st.lists(st.binary(min_size=1, max_size=20), max_size=9)
+
+
+@given(LABELS)
+def test_text_and_wire_agree_with_dnspython(labels: list[bytes]) -> None:
+    octets = b"".join(bytes((len(label),)) + label for label in labels).lower() + b"\0"
+    text = names.text(octets)
+    assert octets == names.wire(text)
+    assert dns.name.from_text(text).to_wire() == octets
+    assert names.wire(dns.name.Name([*(label.lower() for label in labels), b""]).to_text()) == octets
+    assert len(names.labels(text)) == len(labels)
+
+
+@given(LABELS)
+def test_a_name_is_below_each_of_its_parents_and_no_other(labels: list[bytes]) -> None:
+    name = names.text(b"".join(bytes((len(label),)) + label for label in labels).lower() + b"\0")
+    above = name
+    for _ in range(len(labels)):
+        above = names.parent(above)
+        assert names.is_below(name, above)
+        assert name == above or not names.is_below(above, name)
+    assert above == "."
+    assert names.parent(".") == "."
+
+
+@pytest.mark.parametrize(
+    ("name", "zone", "expected"),
+    [
+        ("web.prod.", "prod.", True),
+        ("prod.", "prod.", True),
+        ("xprod.", "prod.", False),
+        ("prod.", "web.prod.", False),
+        ("web.prod.", ".", True),
+        (r"web\.prod.", "prod.", False),
+        (r"web\\.prod.", "prod.", True),
+    ],
+)
+def test_is_below(name: str, zone: str, expected: bool) -> None:
+    assert expected == names.is_below(name, zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Web.Prod", "web.prod."),
+        ("", "."),
+        (".", "."),
+        ("a\\.b.c.", "a\\.b.c."),
+        ("a\\032b", "a\\032b."),
+        ("*.x", "*.x."),
+    ],
+)
+def test_absolute(text: str, expected: str) -> None:
+    assert expected == names.absolute(text)
+
+
+@pytest.mark.parametrize("text", ["a..b", ".a", "a" * 64, "ä.de", "\\3", "\\999", "x\\", ".".join(["a" * 60] * 5)])
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(ValueError):
+        names.absolute(text)
+
+
+def test_closest_is_the_longest_zone() -> None:
+    zones = {"local.", "cluster.local.", "."}
+    assert "cluster.local." == names.closest("web.svc.cluster.local.", zones)
+    assert "local." == names.closest("xcluster.local.", zones)
+    assert "." == names.closest("example.org.", zones)
+    assert names.closest("example.org.", {"local."}) is None
+
+
+@given(st.ip_addresses().filter(lambda a: getattr(a, "ipv4_mapped", None) is None))
+def test_reverse_names_agree_with_dnspython(address: object) -> None:
+    packed = names.packed(str(address))
+    assert dns.reversename.from_address(str(address)).to_text() == names.reverse_name(packed)
+    assert (packed, len(packed) * 8) == names.reverse_prefix(names.reverse_name(packed))
+    assert packed == names.undashed(names.dashed(packed))
+    assert str(address) == names.unpacked(packed)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("10.in-addr.arpa.", (b"\x0a\0\0\0", 8)),
+        ("in-addr.arpa.", (b"\0\0\0\0", 0)),
+        ("1.0.10.in-addr.arpa.", (b"\x0a\0\x01\0", 24)),
+        ("01.10.in-addr.arpa.", None),
+        ("256.in-addr.arpa.", None),
+        ("x.10.in-addr.arpa.", None),
+        ("5.4.3.2.1.in-addr.arpa.", None),
+        ("d.f.ip6.arpa.", (b"\xfd" + bytes(15), 8)),
+        ("fd.ip6.arpa.", None),
+        ("example.org.", None),
+    ],
+)
+def test_reverse_prefix(name: str, expected: tuple[bytes, int] | None) -> None:
+    assert expected == names.reverse_prefix(name)
+
+
+@pytest.mark.parametrize("label", ["", "1-2-3", "1-2-3-4-5", "a-b-c-d", "1-2-3-256", "web", "\0", "ä", "-1-2-3-4"])
+def test_labels_that_are_no_addresses(label: str) -> None:
+    assert names.undashed(label) is None
+
+
+@pytest.mark.parametrize("text", ["", "1.2.3", "10.0.0.256", "fd00::g", "web", "1.2.3.4 ", "ä"])
+def test_texts_that_are_no_addresses(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an IP address"):
+        names.packed(text)

@@ -1,0 +1,189 @@
+"""A running server against what a cluster's DNS is known to say: every golden question, over UDP and TCP.
+
+golden/town/objects.json is a small cluster as its API server lists it, and the YAML beside it the manifests that it was made
+from: served from those, ClusterIPs are kdns's own, so any address of their ranges will do and their reverse names are left
+out. answers/*.jsonl has a row for each question; options that change few answers have only the rows that differ from `bare`.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from functools import cache
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.reversename
+import pytest
+
+from tests.support import TOWN
+from tests.support.running import Client, serving
+
+RANGES = tuple(map(ip_network, ("10.96.0.0/12", "fd00:96::/112")))
+OPTIONS = {
+    "bare": "",
+    "kubeadm": "pods insecure\nfallthrough in-addr.arpa ip6.arpa\nttl 30",
+    "verified": "pods verified\nendpoint_pod_names\nttl 60",
+    "ignore-empty": "ignore empty_service",
+    "noendpoints": "noendpoints",
+    "namespaces": "namespaces prod kube-system\npods insecure",
+    "namespace-labels": "namespace_labels env in (prod)\npods verified",
+    "zonal": "zonal\npods insecure",
+}
+SOURCES = {
+    "objects.json": [TOWN / "objects.json"],
+    "yaml": sorted(TOWN.glob("*.yaml")),
+}
+Row = dict[str, Any]
+
+
+def golden_rows(options: str) -> list[Row]:
+    """What is expected with some options; a row that says `skip` has two right answers."""
+    rows: dict[tuple[str, str], Row] = {}
+    for file in dict.fromkeys(("kubeadm",) if options == "kubeadm" else ("bare", options)):
+        for line in (TOWN / "answers" / f"{file}.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            rows[row["name"], row["type"]] = row
+    return [row for row in rows.values() if "skip" not in row]
+
+
+class Said(NamedTuple):
+    """A reply, in the words of the golden rows."""
+
+    rcode: str
+    authoritative: bool
+    answer: frozenset[str]
+    additional: frozenset[str]
+    soa: str | None
+
+
+def said(message: dns.message.Message) -> Said:
+    soas = [rr for rr in records(message.authority) if " SOA " in rr]
+    return Said(
+        dns.rcode.to_text(message.rcode()),
+        bool(message.flags & dns.flags.AA),
+        frozenset(records(message.answer)),
+        frozenset(records(message.additional)),
+        soas[0] if soas else None,
+    )
+
+
+def records(section: Any) -> Iterator[str]:
+    """Each record as text; names in lower case, an SOA with serial 0."""
+    for rrset in section:
+        kind = dns.rdatatype.to_text(rrset.rdtype)
+        for rdata in rrset:
+            words = rdata.to_text().split()
+            if kind == "SOA":
+                words[2] = "0"
+            if kind in ("SRV", "CNAME", "PTR", "SOA"):
+                words = [word.lower() for word in words]
+            yield f"{str(rrset.name).lower()} {rrset.ttl} {kind} {' '.join(words)}"
+
+
+def expected(row: Row) -> Said:
+    return Said(row["rcode"], True, frozenset(row["answer"]), frozenset(row["additional"]), row.get("soa"))
+
+
+def without_cluster_ips(one: Said) -> Said:
+    """Addresses of the ranges of ClusterIPs replaced by their range."""
+
+    def freed(record: str) -> str:
+        head, _, rdata = record.rpartition(" ")
+        if not head.endswith((" A", " AAAA")):
+            return record
+        return f"{head} {next((network for network in RANGES if ip_address(rdata) in network), rdata)}"
+
+    return one._replace(answer=frozenset(map(freed, one.answer)), additional=frozenset(map(freed, one.additional)))
+
+
+def is_cluster_ip(name: str) -> bool:
+    """Is it the reverse name of an address in the ranges of ClusterIPs?"""
+    if not name.endswith("arpa."):
+        return False
+    try:
+        address = ip_address(dns.reversename.to_address(dns.name.from_text(name)))
+    except (dns.exception.DNSException, ValueError):
+        return False
+    return any(address in network for network in RANGES)
+
+
+@cache
+def question(name: str, type: str) -> bytes:
+    return dns.message.make_query(name, type, use_edns=0, payload=4096).to_wire()
+
+
+async def differences(client: Client, rows: list[Row], transport: str, freed: bool) -> list[str]:
+    """The rows that a server answers otherwise."""
+    judged: dict[bytes, Said] = {}
+
+    async def judge(row: Row) -> str:
+        query = question(row["name"], row["type"])
+        right = without_cluster_ips(expected(row)) if freed else expected(row)
+        turns = 3 if len(row["answer"]) > 1 and row["type"] in ("A", "AAAA") else 1
+        for _ in range(turns):  # a rotation can go wrong
+            reply = await client.octets(query, transport)
+            if reply[2] & 0x02 and transport == "udp":
+                reply = await client.octets(query, "tcp")
+            got = judged.get(reply[2:])
+            if got is None:
+                got = said(dns.message.from_wire(reply))
+                got = judged[reply[2:]] = without_cluster_ips(got) if freed else got
+            if right != got:
+                return f"{row['name']} {row['type']}: expected {right}, is {got} [{row.get('why', '')}]"
+        return ""
+
+    found = await asyncio.gather(*map(judge, rows))
+    return [one for one in found if one]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("source", SOURCES)
+def test_golden_questions(source: str, options: str, free_port: int) -> None:
+    freed = source == "yaml"
+    rows = [row for row in golden_rows(options) if not (freed and is_cluster_ip(row["name"]))]
+    assert 2000 < len(rows)
+    corefile = f"""
+        .:{free_port} {{
+            bind 127.0.0.1
+            kubernetes cluster.local in-addr.arpa ip6.arpa {{
+                manifests {" ".join(map(str, SOURCES[source]))}
+                {OPTIONS[options]}
+            }}
+            {"loadbalance" if options == "kubeadm" else ""}
+        }}
+    """
+
+    async def check() -> list[str]:
+        async with serving(corefile), Client.of(free_port) as client:
+            found = await differences(client, rows, "udp", freed)
+            return found + await differences(client, rows, "tcp", freed)
+
+    assert [] == asyncio.run(check())
+
+
+def test_every_file_of_answers_is_asked() -> None:
+    assert sorted(OPTIONS) == sorted(path.stem for path in (TOWN / "answers").iterdir())
+
+
+def test_a_wrong_answer_is_seen(free_port: int) -> None:
+    """The comparison itself can fail: on the code, the TTL, a record."""
+    rows = [row for row in golden_rows("bare") if row["answer"] and row["type"] == "A"][:3]
+    wrong = [
+        {**rows[0], "rcode": "NXDOMAIN"},
+        {**rows[1], "answer": [rows[1]["answer"][0].replace(" 5 A ", " 6 A ")]},
+        {**rows[2], "answer": []},
+        rows[0],
+    ]
+    corefile = f".:{free_port} {{\n bind 127.0.0.1\n kubernetes cluster.local {{\n manifests {TOWN}/objects.json\n }}\n}}\n"
+
+    async def check() -> list[str]:
+        async with serving(corefile), Client.of(free_port) as client:
+            return await differences(client, wrong, "udp", False)
+
+    assert [row["name"] for row in wrong[:3]] == [one.partition(" ")[0] for one in asyncio.run(check())]

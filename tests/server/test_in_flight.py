@@ -1,0 +1,294 @@
+"""Queries in flight: a coroutine that is stepped at once behaves as in a Task."""
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from kdns.server.in_flight import InFlight, outcome, start
+
+
+async def run(coro: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+    """Start a coroutine from a callback of the loop: was it done at once, and its result."""
+    loop = asyncio.get_running_loop()
+    made = loop.create_future()
+
+    def begin() -> None:
+        try:
+            made.set_result(start(loop, coro))
+        except BaseException as error:
+            made.set_exception(error)
+
+    loop.call_soon(begin)
+    result = await made
+    if isinstance(result, asyncio.Task):
+        return False, await asyncio.wait_for(result, 2)
+    return True, result
+
+
+async def nothing() -> str:
+    return "at once"
+
+
+async def yields() -> str:
+    await asyncio.sleep(0)
+    return "later"
+
+
+async def future() -> str:
+    loop = asyncio.get_running_loop()
+    awaited: asyncio.Future[str] = loop.create_future()
+    loop.call_soon(awaited.set_result, "later")
+    return await awaited
+
+
+async def times_out() -> str:
+    try:
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(5)
+    except TimeoutError:
+        return "timeout"
+    return "no timeout"
+
+
+async def at_once_timed_out() -> str:
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.sleep(5)
+    except TimeoutError:
+        return "timeout"
+    return "no timeout"
+
+
+async def in_time() -> str:
+    async with asyncio.timeout(1):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return "in time"
+
+
+async def waits_for() -> str:
+    try:
+        await asyncio.wait_for(asyncio.sleep(5), 0.01)
+    except TimeoutError:
+        return "timeout"
+    return "no timeout"
+
+
+async def group() -> str:
+    async with asyncio.TaskGroup() as tasks:
+        one, two = tasks.create_task(nothing()), tasks.create_task(yields())
+    return f"{one.result()}, {two.result()}"
+
+
+async def failing_group() -> str:
+    async def fails() -> None:
+        raise ValueError("on purpose")
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fails())
+            tasks.create_task(asyncio.sleep(5))
+            await asyncio.sleep(5)
+    except ExceptionGroup as group:
+        return f"failed: {group.exceptions[0]}"
+    return "not failed"
+
+
+async def gathers() -> str:
+    return ", ".join(await asyncio.gather(nothing(), yields()))
+
+
+async def knows_itself() -> str:
+    before = asyncio.current_task()
+    await asyncio.sleep(0)
+    after = asyncio.current_task()
+    assert before is not None and after is not None
+    return f"{before.done()} {before.cancelling()} {before.get_name() == after.get_name()}"
+
+
+async def cancels_itself() -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    try:
+        await asyncio.sleep(5)
+    except asyncio.CancelledError:
+        task.uncancel()
+        return f"cancelled, {task.cancelling()}"
+    return "not cancelled"
+
+
+CASES = [
+    (nothing, True, "at once"),
+    (yields, False, "later"),
+    (future, False, "later"),
+    (times_out, False, "timeout"),
+    (at_once_timed_out, False, "timeout"),
+    (in_time, False, "in time"),
+    (waits_for, False, "timeout"),
+    (group, False, "at once, later"),
+    (failing_group, False, "failed: on purpose"),
+    (gathers, False, "at once, later"),
+    (knows_itself, False, "False 0 True"),
+    (cancels_itself, False, "cancelled, 0"),
+]
+
+
+@pytest.mark.parametrize(("make", "at_once", "result"), CASES, ids=[case[0].__name__ for case in CASES])
+def test_stepped_as_in_a_task(make: Any, at_once: bool, result: str) -> None:
+    assert (at_once, result) == asyncio.run(run(make()))
+
+
+def test_nobody_is_current_after() -> None:
+    async def check() -> Any:
+        seen = asyncio.get_running_loop().create_future()
+
+        def begin() -> None:
+            start(asyncio.get_running_loop(), nothing())
+            made = start(asyncio.get_running_loop(), yields())
+            seen.set_result((asyncio.current_task(), made))
+
+        asyncio.get_running_loop().call_soon(begin)
+        current, made = await seen
+        assert "later" == await made
+        return current
+
+    assert asyncio.run(check()) is None
+
+
+def test_an_exception_is_the_callers() -> None:
+    async def fails() -> None:
+        raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        asyncio.run(run(fails()))
+
+
+def test_context_variables_are_its_own() -> None:
+    variable = contextvars.ContextVar("variable", default="outside")
+
+    async def sets() -> str:
+        token = variable.set("inside")
+        await asyncio.sleep(0)
+        seen = variable.get()
+        variable.reset(token)  # a token of another context would raise
+        return seen
+
+    async def check() -> tuple[Any, str]:
+        return await run(sets()), variable.get()
+
+    assert ((False, "inside"), "outside") == asyncio.run(check())
+
+
+def test_cancelled_before_its_second_step() -> None:
+    """The coroutine sees the cancellation, and so does what it waits for."""
+    seen: list[str] = []
+
+    async def child() -> None:
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            seen.append("child")
+            raise
+
+    async def waits() -> None:
+        task = asyncio.get_running_loop().create_task(child())
+        try:
+            await task
+        finally:
+            seen.append("finally")
+
+    async def sleeps() -> None:
+        try:
+            await asyncio.sleep(5)
+        finally:
+            seen.append("sleeps")
+
+    async def check() -> list[bool]:
+        loop = asyncio.get_running_loop()
+        made: asyncio.Future[list[asyncio.Task[None]]] = loop.create_future()
+
+        def begin() -> None:
+            tasks = [start(loop, coro) for coro in (waits(), sleeps())]
+            assert all(isinstance(task, asyncio.Task) for task in tasks)
+            loop.call_soon(lambda: [task.cancel() for task in tasks])  # type: ignore[union-attr]
+            made.set_result(tasks)  # type: ignore[arg-type]
+
+        loop.call_soon(begin)
+        tasks = await made
+        await asyncio.wait(tasks)
+        return [task.cancelled() for task in tasks]
+
+    assert [True, True] == asyncio.run(check())
+    assert {"sleeps", "finally"} <= set(seen)
+
+
+@pytest.mark.parametrize("wait", [0, 5])
+def test_cancelled_at_once(wait: float) -> None:
+    """Cancelled in the callback that started it: before its Task has had any step."""
+    seen: list[str] = []
+
+    async def sleeps() -> None:
+        try:
+            await asyncio.sleep(wait)
+        finally:
+            seen.append("finally")
+
+    async def check() -> bool:
+        loop = asyncio.get_running_loop()
+        made = loop.create_future()
+
+        def begin() -> None:
+            task = start(loop, sleeps())
+            assert isinstance(task, asyncio.Task)
+            task.cancel()
+            made.set_result(task)
+
+        loop.call_soon(begin)
+        task = await made
+        await asyncio.wait([task])
+        return bool(task.cancelled())
+
+    assert asyncio.run(check()) is True
+    assert ["finally"] == seen
+
+
+def test_oldest_is_dropped_beyond_the_limit() -> None:
+    async def query(wait: float) -> bytes:
+        await asyncio.sleep(wait)
+        return b"reply"
+
+    async def check() -> tuple[list[bytes | None], int, int]:
+        in_flight = InFlight(limit=2)
+        loop = asyncio.get_running_loop()
+        tasks: list[Any] = []
+        loop.call_soon(lambda: tasks.extend(in_flight.start(query(0.05)) for _ in range(4)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert 2 == len(in_flight)
+        await in_flight.ended(1)
+        return [outcome(task) for task in tasks], in_flight.dropped, len(in_flight)
+
+    assert ([None, None, b"reply", b"reply"], 2, 0) == asyncio.run(check())
+
+
+def test_failures_are_silence_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def at_once() -> bytes:
+        raise ValueError("on purpose")
+
+    async def later() -> bytes:
+        await asyncio.sleep(0)
+        raise ValueError("on purpose")
+
+    async def check() -> list[bytes | None]:
+        in_flight = InFlight()
+        made: list[Any] = []
+        asyncio.get_running_loop().call_soon(lambda: made.extend(in_flight.start(coro()) for coro in (at_once, later)))
+        await asyncio.sleep(0.01)
+        return [made[0], outcome(made[1])]
+
+    assert [None, None] == asyncio.run(check())
+    assert ["a query could not be answered"] * 2 == [record.message for record in caplog.records]

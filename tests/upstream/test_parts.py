@@ -1,0 +1,295 @@
+"""What an upstream says, judged by dnspython and dnslib; which reply counts; and which words name upstreams."""
+
+import struct
+import time
+from collections import Counter
+from pathlib import Path
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+import dnslib
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdns.dns import names
+from kdns.dns.encoding import encode
+from kdns.dns.query import Query, Transport
+from kdns.dns.reply import decode
+from kdns.dns.response import ExtendedError, Response, RRset
+from kdns.dns.types import A, AA, AD, NS, RA, TC
+from kdns.errors import Garbage
+from kdns.upstream.targets import nameservers, Target, target
+from kdns.upstream.waiting import answers
+
+QUERY = Query("www.example.org.", A)
+RECORDS = [
+    "www.example.org. 60 IN A 192.0.2.1", "www.example.org. 60 IN A 192.0.2.2", "WWW.example.org. 30 IN A 192.0.2.3",
+    "www.example.org. 60 IN AAAA 2001:db8::1", "www.example.org. 300 IN CNAME web.example.org.",
+    "web.example.org. 5 IN A 192.0.2.4", "example.org. 3600 IN NS ns1.example.org.",
+    "example.org. 3600 IN NS ns2.other.net.",
+    "example.org. 3600 IN SOA ns1.example.org. Hostmaster.example.org. 1 7200 1800 86400 30",
+    "example.org. 60 IN MX 10 mail.example.org.", "_http._tcp.example.org. 60 IN SRV 0 100 80 web.example.org.",
+    "1.2.0.192.in-addr.arpa. 60 IN PTR www.example.org.", "example.org. 60 IN TXT \"a b\" \"c\"",
+    ". 60 IN NS a.root-servers.net.",
+    "example.org. 60 IN DNAME example.net.", "example.org. 60 IN RP admin.example.org. txt.example.org.",
+    "example.org. 60 IN NAPTR 10 20 \"s\" \"SIP+D2U\" \"\" _sip._udp.example.org.",
+    "example.org. 60 IN AFSDB 1 afs.example.org.",
+    "example.org. 60 IN CAA 0 issue \"ca.example.net\"", "example.org. 60 IN TYPE65280 \\# 3 010203",
+    "www.example.org. 60 IN RRSIG A 13 3 60 20300101000000 20200101000000 1 example.org. AAAA",
+    "www.example.org. 60 IN RRSIG AAAA 13 3 60 20300101000000 20200101000000 1 example.org. AAAA",
+    "example.org. 60 IN HTTPS 1 . alpn=h2", "a\\.b.example.org. 60 IN KX 1 kx.example.org.",
+]  # fmt: skip
+
+
+def message(answer: list[str], authority: list[str] = (), additional: list[str] = (), flags: str = "QR RD RA") -> bytes:  # type: ignore[assignment]
+    """A reply to QUERY, as dnspython writes it, names compressed."""
+    reply = dns.message.make_response(dns.message.make_query("www.example.org.", "A", use_edns=0))
+    reply.flags = dns.flags.from_text(flags)
+    for section, texts in ((reply.answer, answer), (reply.authority, authority), (reply.additional, additional)):
+        for text in texts:
+            name, ttl, cls, type, rdata = text.split(" ", 4)
+            section.append(dns.rrset.from_text(name, int(ttl), cls, type, rdata))
+    return reply.to_wire(max_size=65535)
+
+
+def judged(wire: bytes) -> list[Counter[tuple[str, int, bytes]]]:
+    """The records of each section as dnspython reads them: owner, type, uncompressed rdata; without OPT."""
+    read = dns.message.from_wire(wire, ignore_trailing=True, one_rr_per_rrset=True)
+    return [
+        Counter(
+            (names.text((rrset.name.to_wire() or b"").lower()), int(rrset.rdtype), rdata.to_wire())
+            for rrset in section
+            for rdata in rrset
+            if rrset.rdclass == dns.rdataclass.IN
+        )
+        for section in (read.answer, read.authority, read.additional)
+    ]
+
+
+def records(response: Response) -> list[Counter[tuple[str, int, bytes]]]:
+    return [
+        Counter((rrset.name, rrset.type, rdata) for rrset in section for rdata in rrset.rdata)
+        for section in (response.answer, response.authority, response.additional)
+    ]
+
+
+TEXTS = st.lists(st.sampled_from(RECORDS), max_size=8)
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_a_reply_is_read_as_dnspython_reads_it(answer: list[str], authority: list[str], additional: list[str]) -> None:
+    wire = message(answer, authority, additional)
+    assert judged(wire) == records(decode(wire, QUERY))
+
+
+@given(TEXTS)
+def test_what_was_read_can_be_sent_on(answer: list[str]) -> None:
+    wire = message(answer)
+    query = Query("www.example.org.", A)
+    query.transport = Transport.TCP
+    sent = encode(query, decode(wire, query))
+    assert isinstance(sent, bytes)
+    assert judged(wire) == judged(b"\0\0" + sent)
+
+
+@given(TEXTS, st.data())
+@settings(max_examples=500)
+def test_changed_octets_are_read_as_dnspython_reads_them_or_refused(answer: list[str], data: st.DataObject) -> None:
+    wire = bytearray(message(answer))
+    for _ in range(data.draw(st.integers(1, 4))):
+        wire[data.draw(st.integers(33, len(wire) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = records(decode(bytes(wire), QUERY))
+    except Garbage:
+        return
+    try:
+        expected = judged(bytes(wire))
+    except Exception:
+        return  # dnspython also looks into rdata that are opaque here
+    assert [sum(section.values()) for section in expected] == [sum(section.values()) for section in found]
+
+
+@given(st.binary(max_size=300), st.tuples(*[st.integers(0, 20)] * 3), st.booleans())
+@settings(max_examples=500)
+def test_garbage_is_refused_in_one_way(octets: bytes, counts: tuple[int, int, int], truncated: bool) -> None:
+    head = struct.pack("!6H", 1, 0x8180 | (TC if truncated else 0), 1, *counts) + QUERY.question
+    try:
+        response = decode(head + octets, QUERY)
+    except Garbage:
+        return
+    assert truncated == bool(response.flags & TC)
+
+
+def test_a_reply_is_read_as_dnslib_wrote_it() -> None:
+    record = dnslib.DNSRecord(dnslib.DNSHeader(qr=1, ra=1), q=dnslib.DNSQuestion("www.example.org", dnslib.QTYPE.A))
+    record.add_answer(*dnslib.RR.fromZone("www.example.org 60 CNAME web.example.org\nweb.example.org 5 A 192.0.2.4"))
+    expected = (
+        RRset("www.example.org.", 5, 60, (names.wire("web.example.org."),)),
+        RRset("web.example.org.", A, 5, (bytes([192, 0, 2, 4]),)),
+    )
+    assert expected == decode(bytes(record.pack()), QUERY).answer
+
+
+def test_an_rrset_stands_once_with_its_least_ttl() -> None:
+    response = decode(message([RECORDS[0], RECORDS[3], RECORDS[2]], flags="QR AA RA AD TC"), QUERY)
+    assert [("www.example.org.", 1, 30, 2), ("www.example.org.", 28, 60, 1)] == [
+        (rrset.name, rrset.type, rrset.ttl, len(rrset.rdata)) for rrset in response.answer
+    ]
+    assert (True, RA | AD | TC, True, 0.0) == (
+        response.authoritative, response.flags, response.foreign, response.stable_for
+    )  # fmt: skip
+    assert AA & response.flags == 0
+
+
+def record(owner: bytes, type: int, rdata: bytes, ttl: int = 60, cls: int = 1) -> bytes:
+    return owner + struct.pack("!HHIH", type, cls, ttl, len(rdata)) + rdata
+
+
+def raw(*octets: bytes, flags: int = 0x8180, counts: tuple[int, int, int] | None = None) -> bytes:
+    return struct.pack("!6H", 1, flags, 1, *(counts or (len(octets), 0, 0))) + QUERY.question + b"".join(octets)
+
+
+HERE = (12 + len(QUERY.question)) | 0xC000
+ADDRESS = record(b"\xc0\x0c", A, bytes([192, 0, 2, 1]))
+LONG = b"".join(b"\x3f" + b"a" * 63 for _ in range(3))
+REFUSED = [
+    (raw(record(struct.pack("!H", HERE), A, bytes(4))), "its reply has names that run in circles"),
+    (raw(record(struct.pack("!H", HERE + 40), A, bytes(4))), "its reply has names that run in circles"),
+    (raw(record(b"\x01a" + struct.pack("!H", HERE), A, bytes(4))), "its reply has names that run in circles"),
+    (raw(record(b"\x41a\0", A, bytes(4))), "its reply has a label of an unknown kind"),
+    (raw(record(LONG + b"\x3f" + b"a" * 63 + b"\0", A, bytes(4))), "its reply has a name of over 255 octets"),
+    (raw(record(LONG + b"\x2e" + b"b" * 46 + b"\xc0\x0c", A, bytes(4))), "its reply has a name of over 255 octets"),
+    (raw(record(b"\xc0\x0c", A, bytes(3))), "its reply has an address of 3 octets"),
+    (raw(record(b"\xc0\x0c", 28, bytes(4))), "its reply has an address of 4 octets"),
+    (raw(record(b"\xc0\x0c", NS, b"\xc0\x0c\0")), "its reply has a record of type 2 that does not end where it says"),
+    (raw(record(b"\xc0\x0c", NS, b"")), "its reply is cut short"),
+    (raw(record(b"\xc0\x0c", 33, bytes(3)) + ADDRESS), "its reply has a record of type 33 that does not end where it says"),
+    (raw(ADDRESS[:-1]), "its reply is cut short"),
+    (raw(ADDRESS, counts=(2, 0, 0)), "its reply is cut short"),
+    (raw(b"\xc0"), "its reply is cut short"),
+    (raw(counts=(65535, 65535, 65535)), "its reply is cut short"),
+]
+
+
+@pytest.mark.parametrize(("wire", "expected"), REFUSED)
+def test_what_is_wrong_is_said_in_one_line(wire: bytes, expected: str) -> None:
+    with pytest.raises(Garbage) as caught:
+        decode(wire, QUERY)
+    assert expected == str(caught.value)
+
+
+TOLERATED = [
+    (raw(ADDRESS, ADDRESS[:-1], flags=0x8180 | TC), [(60, 1)]),  # cut, and says so
+    (raw(record(b"\xc0\x0c", A, bytes(4), ttl=2**31)), [(0, 1)]),
+    (raw(record(b"\xc0\x0c", A, bytes(4), cls=3)), []),
+    (raw(ADDRESS) + b"rest", [(60, 1)]),
+]
+
+
+@pytest.mark.parametrize(("wire", "expected"), TOLERATED)
+def test_what_is_odd_but_can_be_read(wire: bytes, expected: list[tuple[int, int]]) -> None:
+    assert expected == [(rrset.ttl, len(rrset.rdata)) for rrset in decode(wire, QUERY).answer]
+
+
+def test_names_cannot_be_made_to_cost_much() -> None:
+    first = 12 + len(QUERY.question) + 12  # each pointer leads to the one before
+    chain = record(b"\xc0\x0c", 16, b"".join(struct.pack("!H", 0xC000 | first - 2 + 2 * n) for n in range(8000)))
+    last = (12 + len(QUERY.question) + len(chain) - 2) | 0xC000
+    wire = raw(chain, *[record(struct.pack("!H", last), A, bytes(4))] * 2500)
+    began = time.process_time()
+    with pytest.raises(Garbage):
+        decode(wire, QUERY)
+    assert time.process_time() - began < 0.5
+
+
+OPTIONS = [
+    (b"", 0, None),
+    (struct.pack("!HHH", 15, 4, 22) + b"no", 0, ExtendedError(22, "no")),
+    (struct.pack("!HHH", 15, 5, 9) + b"a\nb", 0, ExtendedError(9, "a b")),
+    (struct.pack("!HHHH", 10, 0, 15, 2) + struct.pack("!H", 6), 0, ExtendedError(6, "")),
+    (struct.pack("!HHH", 15, 99, 6), 0, ExtendedError(6, "")),
+    (struct.pack("!HH", 15, 0), 16, None),
+    (b"\0", 0, None),
+]
+
+
+@pytest.mark.parametrize(("options", "upper", "expected"), OPTIONS)
+def test_opt_is_read_and_taken_out(options: bytes, upper: int, expected: ExtendedError | None) -> None:
+    opt = record(b"\0", 41, options, ttl=(upper >> 4) << 24, cls=4096)
+    response = decode(raw(opt, counts=(0, 0, 1)), QUERY)
+    assert (upper, expected, ()) == (response.rcode, response.error, response.additional)
+
+
+def spelled(name: str, type: int = A, flags: int = 0x8180, counts: bytes = b"\0\1") -> bytes:
+    return struct.pack("!HH", 1, flags) + counts + bytes(6) + names.wire(name) + struct.pack("!HH", type, 1)
+
+
+REPLIES = [
+    (spelled("www.example.org."), True),
+    (spelled("wWw.eXample.org."), True),
+    (spelled("www.example.com."), False),
+    (spelled("www.example.org.", 65), False),
+    (spelled("www.example.org.", 0x21), False),
+    (spelled("www.example.org.", flags=0x0100), False),  # a question
+    (spelled("www.example.org.", flags=0xA180), False),  # another opcode
+    (spelled("www.example.org.", counts=b"\0\2"), False),
+    (struct.pack("!6H", 1, 0x8181, 0, 0, 0, 0), True),  # FORMERR, the question not understood
+    (struct.pack("!6H", 1, 0x8182, 0, 0, 0, 0), False),
+    (struct.pack("!6H", 1, 0x8181, 0, 1, 0, 0), False),
+    (b"\0\1\x81\x80", False),
+]
+
+
+@pytest.mark.parametrize(("wire", "expected"), REPLIES)
+def test_which_reply_counts(wire: bytes, expected: bool) -> None:
+    assert expected == answers(wire, QUERY.question)
+
+
+TARGETS = [
+    ("10.0.0.1", Target("10.0.0.1", 53)),
+    ("10.0.0.1:5353", Target("10.0.0.1", 5353)),
+    ("dns://10.0.0.1", Target("10.0.0.1", 53)),
+    ("2001:db8::1", Target("2001:db8::1", 53)),
+    ("[2001:db8::1]:5353", Target("2001:db8::1", 5353)),
+    ("[fe80::1%eth0]:5353", Target("fe80::1%eth0", 5353)),
+    ("tls://9.9.9.9", Target("9.9.9.9", 853, True)),
+    ("tls://9.9.9.9%dns.quad9.net", Target("9.9.9.9", 853, True, "dns.quad9.net")),
+    ("tls://9.9.9.9%dns.quad9.net:10853", Target("9.9.9.9", 10853, True, "dns.quad9.net")),
+    ("tls://[2620:fe::fe]%dns.quad9.net", Target("2620:fe::fe", 853, True, "dns.quad9.net")),
+    ("tls://[2620:fe::fe%dns.quad9.net]:853", Target("2620:fe::fe", 853, True, "dns.quad9.net")),
+    (__file__, Path(__file__)),
+    ("https://9.9.9.9", "'https://9.9.9.9': https:// is not served by kdns; dns:// and tls:// are"),
+    ("dns.example", "'dns.example' is neither an address nor a file"),
+    ("/nonexistent/resolv.conf", "'/nonexistent/resolv.conf' is neither an address nor a file"),
+    ("tls://dns.example", "'tls://dns.example' is neither an address nor a file"),
+    ("10.0.0.1:99999", "'10.0.0.1:99999' is neither an address nor a file"),
+]
+
+
+@pytest.mark.parametrize(("word", "expected"), TARGETS)
+def test_words_that_name_upstreams(word: str, expected: Target | Path | str) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(ValueError) as caught:
+            target(word)
+        assert expected == str(caught.value)
+    else:
+        assert (expected if isinstance(expected, Target) else str(expected)) == target(word)
+
+
+FILES = [
+    ("nameserver 10.0.0.1\nnameserver 2001:db8::1\n", ["10.0.0.1:53", "[2001:db8::1]:53"]),
+    ("# a\n; b\nsearch example.org\noptions ndots:5\nnameserver 10.0.0.1 # c\n", ["10.0.0.1:53"]),
+    ("nameserver 10.0.0.1\nnameserver 10.0.0.1\nnameserver dns.example\nnameserver\n", ["10.0.0.1:53"]),
+    ("", []),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), FILES)
+def test_files_of_nameservers(text: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text(text)
+    assert expected == [str(found) for found in nameservers(str(tmp_path / "resolv.conf"))]
