@@ -107,4 +107,4 @@ def test_only_one_module_imports_kubernetes() -> None:
         if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kubernetes")
         or (isinstance(node, ast.Import) and any(a.name.split(".")[0] == "kubernetes" for a in node.names))
     }
-    assert importers == {"cluster/apiserver/client.py"}
+    assert importers == {"cluster/apiserver/library.py"}

@@ -2,6 +2,7 @@
 
 events.py      what an API server says, from bytes
 tallies.py     what is counted
+library.py     what is used of the library `kubernetes`
 client.py      requests to it
 resources.py   what is asked for
 reflector.py   list and watch of one resource

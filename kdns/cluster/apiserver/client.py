@@ -1,7 +1,7 @@
 """Requests to an API server: who to ask, as whom, how often, and what went wrong in words.
 
 `kubernetes.aio` finds the server and its credentials (in-cluster, kubeconfig, exec plugins, rotating token files) and
-speaks HTTP; its models, its Watch and its informer stay out. This is the one module that imports it.
+speaks HTTP; its models, its Watch and its informer stay out (`library`).
 """
 
 import asyncio
@@ -20,13 +20,17 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import yaml
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from kdns import __version__
 from kdns.cluster.apiserver.events import refused, Status
+from kdns.cluster.apiserver.library import (
+    ApiClient,
+    ConfigException,
+    Configuration,
+    load_incluster_config,
+    load_kube_config,
+    RESTClientObject,
+)
 from kdns.cluster.apiserver.tallies import Stats
 from kdns.errors import Refused, SourceError
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kdns.cluster.apiserver import client
+from kdns.cluster.apiserver import client, library
 from kdns.cluster.apiserver.client import Client, configured, Turns
 from kdns.cluster.apiserver.reflector import Timing
 from kdns.cluster.apiserver.source import ApiServer, Connection
@@ -250,8 +250,8 @@ def test_which_server_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     token, ca = tmp_path / "token", tmp_path / "ca.crt"
     token.write_text("in-cluster\n")
     ca.write_text("CA")
-    monkeypatch.setattr("kubernetes.aio.config.incluster_config.SERVICE_TOKEN_FILENAME", str(token))
-    monkeypatch.setattr("kubernetes.aio.config.incluster_config.SERVICE_CERT_FILENAME", str(ca))
+    monkeypatch.setitem(library.load_incluster_config.__globals__, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setitem(library.load_incluster_config.__globals__, "SERVICE_CERT_FILENAME", str(ca))
     monkeypatch.setitem(os.environ, "KUBERNETES_SERVICE_HOST", "fd00::1")
     monkeypatch.setitem(os.environ, "KUBERNETES_SERVICE_PORT", "443")
     assert ["https://[fd00::1]:443", str(ca)] == asyncio.run(settings(Connection(), "host", "ssl_ca_cert"))
