@@ -11,11 +11,11 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kdns import __version__, plugins
 from kdns.core.site import Instance
-from kdns.errors import KdnsError
+from kdns.errors import KdnsError, one_line
 from kdns.server.load import configure, read_corefile, summary
 from kdns.server.run import banner, serve, Server
 
@@ -206,6 +206,12 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         origin = f"plugin/{record.name[len(self.PREFIX) :]}: " if record.name.startswith(self.PREFIX) else ""
         return f"[{record.levelname}] {origin}{super().format(record)}"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(one_line, super().formatException(ei).split("\n")))
 
 
 def log_to_stdout(level: int = logging.INFO) -> None:

@@ -14,6 +14,30 @@ in one place for each query (`core`).
             NoReply, Closed, Garbage
 """
 
+import re
+
+_LONGEST = 1000  # characters of what somebody else says
+_SECRETS = (  # what a plugin for credentials, or a server that was shown one, may repeat
+    (re.compile(r"://[^\s/@]+@"), "://***@"),
+    (re.compile(r"\b(bearer|basic) +[^\s\"',;]+", re.IGNORECASE), r"\1 ***"),
+    (re.compile(r"((?:token|password|passwd|secret|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)[^\s\"',;&]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"(?<![\w+=/-])(?=[\w+=-]*[A-Z])(?=[\w+=-]*[a-z])(?=[\w+=-]*[0-9])[\w+=-]{24,}(?:\.[\w+=-]+)*"), "***"),
+)
+
+
+def one_line(text: str) -> str:
+    """Text from anywhere as one line for a log or a terminal: what is not printable is escaped, as `\\n` or `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def masked(text: str) -> str:
+    """The text with `***` for what looks like a password, a token or a key."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
 
 class KdnsError(Exception):
     """An error whose text is one line meant for people."""
@@ -39,7 +63,15 @@ class ManifestError(KdnsError):
 
 
 class SourceError(KdnsError):
-    """A source of cluster objects (an API server, a folder of manifests) that cannot be had just now."""
+    """A source of cluster objects (an API server, a folder of manifests) that cannot be had just now.
+
+    Its text repeats what others said: in one line, secrets masked, and still only for the log and for readiness. What a
+    DNS client may know is `brief`.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(masked(one_line(why[:_LONGEST])))
+        self.brief = "the API server is out of reach"
 
 
 class ListenError(KdnsError):
@@ -55,6 +87,10 @@ class Refused(SourceError):
     def __init__(self, code: int, why: str, retry_after: float = 0.0) -> None:
         super().__init__(why)
         self.code, self.retry_after = code, retry_after
+        if code == 200:
+            self.brief = "the API server does not answer what was asked"
+        else:
+            self.brief = f"the API server refuses: {code}" if code else "there is no credential for the API server"
 
 
 class UpstreamError(KdnsError):

@@ -5,6 +5,9 @@ tallies.py     what is counted
 library.py     what is used of the library `kubernetes`
 client.py      requests to it
 resources.py   what is asked for
+screening.py   names that may not reach an answer
+intake.py      objects as they came, into the store
+pages.py       a list in pages
 reflector.py   list and watch of one resource
 snapshot.py    what is known, in a file
 source.py      all of it: keeps a store at what the API server says

@@ -32,7 +32,7 @@ from kdns.cluster.apiserver.library import (
     RESTClientObject,
 )
 from kdns.cluster.apiserver.tallies import Stats
-from kdns.errors import Refused, SourceError
+from kdns.errors import masked, Refused, SourceError
 
 IDLE = 180.0  # seconds without a byte after which a watch is given up: a server sends a bookmark every minute or two
 CONNECT = 10.0  # seconds for TCP and TLS
@@ -94,6 +94,8 @@ class Client:
                 reply = await self._get(api, path, query, host)
             if reply.status != 200:
                 raise await self._refusal(reply)
+            if encoding := _encoding(reply):
+                raise Refused(200, f"{host}: an answer with Content-Encoding {encoding[:100]}, which was not asked for")
             yield reply.content.iter_any()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise SourceError(described(error, host, _idle(query))) from None
@@ -127,8 +129,10 @@ class Client:
     async def _refusal(self, reply: aiohttp.ClientResponse) -> Refused:
         if reply.status == 401:
             self._renew_at = 0.0
-        async with asyncio.timeout(ANSWER):
-            body = await reply.content.read(1 << 16)
+        body = b""
+        if not _encoding(reply):
+            async with asyncio.timeout(ANSWER):
+                body = await reply.content.read(1 << 16)
         try:
             status = msgspec.json.decode(body, type=Status)
         except (msgspec.MsgspecError, ValueError):
@@ -176,6 +180,12 @@ class Client:
         self._renew_at = time.monotonic() + (RENEW if expires is None else expires)
 
 
+def _encoding(reply: aiohttp.ClientResponse) -> str:
+    """The Content-Encoding of an answer, "" where it comes as it is."""
+    encoding: str = reply.headers.get("Content-Encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding
+
+
 class _Rest(RESTClientObject):
     """Connections that notice when the other end is dead."""
 
@@ -212,7 +222,8 @@ async def configured(connection: Connection) -> tuple[Configuration, float | Non
         configuration.refresh_api_key_hook = None  # `Client` reads it again itself
     # Clusters have CAs that RFC 5280's strict profile refuses, and every other client takes.
     configuration.disable_strict_ssl_verification = True
-    configuration.client_session_kwargs = {"read_bufsize": 1 << 16}
+    # What is compressed can be a thousand times as much: nothing is unpacked unseen.
+    configuration.client_session_kwargs = {"read_bufsize": 1 << 16, "auto_decompress": False}
     configuration.api_key = {name: value.strip() for name, value in configuration.api_key.items()}
     return configuration, expires
 
@@ -244,7 +255,7 @@ class _Overheard(logging.Filter):
     last = "it said nothing"
 
     def filter(self, record: logging.LogRecord) -> bool:
-        self.last = " ".join(record.getMessage().split())[:300]
+        self.last = masked(" ".join(record.getMessage().split())[:1000])[:300]
         return False
 
 

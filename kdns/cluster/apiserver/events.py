@@ -6,7 +6,7 @@ Of each only what is acted on is decoded.
 from typing import Generic, TypeVar
 
 import msgspec
-from msgspec import field, Raw, Struct
+from msgspec import field, Raw, Struct, UNSET, UnsetType
 
 from kdns.cluster.objects import Metadata
 from kdns.errors import Refused, SourceError
@@ -14,7 +14,7 @@ from kdns.errors import Refused, SourceError
 T = TypeVar("T")
 
 INITIAL_END = "k8s.io/initial-events-end"  # annotates the bookmark that ends a streamed list
-LINE = 64 << 20  # octets of a line: no object of an API server comes near it
+OBJECT = 4 << 20  # octets of an object: an API server takes none of more than 3 MiB
 
 
 class Event(Struct, Generic[T], gc=False):
@@ -34,8 +34,15 @@ class ListMeta(Struct, gc=False):
 
 
 class Page(Struct, gc=False):
-    metadata: ListMeta
-    items: list[Raw] | None = None
+    kind: str = ""
+    metadata: ListMeta = field(default_factory=ListMeta)
+    items: list[Raw] | UnsetType | None = UNSET
+
+
+class _Marked(Struct, gc=False):
+    """A bookmark by what it marks."""
+
+    kind: str = ""
 
 
 class _Details(Struct, gc=False):
@@ -56,6 +63,7 @@ bare = msgspec.json.Decoder(Event[Bare])
 bare_item = msgspec.json.Decoder(Bare)
 error = msgspec.json.Decoder(Event[Status])
 page = msgspec.json.Decoder(Page)
+bookmark = msgspec.json.Decoder(Event[_Marked])
 
 
 class Lines:
@@ -75,14 +83,14 @@ class Lines:
         if last:
             self._parts.append(last)
             self._size += len(last)
-        if self._size > LINE:
-            raise SourceError(f"a line of more than {LINE >> 20} MiB, which no object has")
+        if self._size > OBJECT:
+            raise SourceError(f"an object of more than {OBJECT >> 20} MiB")
         return lines
 
 
 def refused(code: int, status: Status, retry_after: float = 0.0) -> Refused:
     """A refusal in one line, as kubectl's users know it: 403 Forbidden: services is forbidden: ..."""
     said = " ".join((status.message or "").split())[:500]
-    reason = status.reason or ""
+    reason = (status.reason or "")[:100]
     text = ": ".join(filter(None, (" ".join(filter(None, (str(code), reason))), said if said != reason else "")))
     return Refused(code, text, max(retry_after, status.details.retryAfterSeconds if status.details else 0.0))

@@ -6,9 +6,8 @@
     watch ── from the list's version on; after its end from the last version seen
      └── 410, or versions that go back ──► list again, and apply the difference
 
-An object is decoded, put into the store and forgotten before the next one; of a list only the keys remain, until what was
-not in it is removed. Every end is followed by a pause that grows with each one, so that no server and no log is flooded;
-until it is over, and for as long as it takes, the store stays as it is.
+Of a list only the keys remain, until what was not in it is removed. Every end is followed by a pause that grows with each
+one, so that no server and no log is flooded; until it is over, and for as long as it takes, the store stays as it is.
 
 No sockets here: `Ask` opens a request, and says a failure as a SourceError.
 """
@@ -19,29 +18,25 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-from msgspec import Raw
-
 from kdns.cluster.apiserver import events
-from kdns.cluster.apiserver.events import Bare, Event, INITIAL_END, Lines, refused, Status, UNDECODABLE
+from kdns.cluster.apiserver.events import INITIAL_END, Lines, refused, Status, UNDECODABLE
+from kdns.cluster.apiserver.intake import Intake
+from kdns.cluster.apiserver.pages import Chunks, pages
 from kdns.cluster.apiserver.resources import Resource
-from kdns.cluster.objects import Metadata, Namespace, Pod, Service, Slice
+from kdns.cluster.objects import Metadata
 from kdns.cluster.store import Store
 from kdns.errors import Refused, SourceError
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[str, list[tuple[str, str]]], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+Ask = Callable[[str, list[tuple[str, str]]], Chunks]
 """Opens a GET of a path with a query; its chunks as they come. Refused where the answer is not 200."""
 
 TYPES = ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
 HELD = 0.001  # seconds for which the loop is held at most, but for a single object
-PAGE = 500  # objects of a page of a list
-PAGE_SIZE = 4 << 20  # octets that a page should have: decoding it holds the loop
 
 
 class _Relist(Exception):
@@ -101,33 +96,30 @@ class Reflector:
         self.name = resources[0].name
         self.listed = False  # was there ever a whole list?
         self.trouble = ""  # why nothing is heard just now
+        self.brief = ""  # the same for DNS clients
         self.heard = time.monotonic()  # when the last byte came
         self.events: Counter[str] = Counter()  # by type
         self.relists: Counter[str] = Counter()  # by reason
         self.reconnects = 0
-        self.malformed = 0
         self._resources, self._ask, self._store = resources, ask, store
-        self._report, self._changed, self._met, self._timing = report, changed, met, timing
+        self._report, self._timing = report, timing
         self._pauses = Pauses(timing)
         self._version = ""  # of the last that was seen; "": a list is due
-        self._listing = False
-        self._seen: set[str] = set()  # keys, while listing
+        self._intake = Intake(store, changed, met)
         self._streams = True
         self._settled = False
         self._settling: asyncio.TimerHandle
         self._in_vain = 0  # streams in a row that ended too soon
-        self._complained: set[str] = set()  # objects whose fault is in the log
         self._use(resources[0])
 
     def _use(self, resource: Resource) -> None:
         self._resource = resource
-        store = self._store
-        tables: dict[Any, Any] = {
-            Service: store.services, Slice: store.slices, Namespace: store.namespaces, Pod: store.pods
-        }  # fmt: skip
-        self._table: dict[str, Any] = tables[resource.kind]
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Event[resource.struct])  # type: ignore[name-defined]
-        self._item_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(resource.struct)
+        self._intake.use(resource)
+
+    @property
+    def malformed(self) -> int:
+        """How many objects could not be understood."""
+        return self._intake.malformed
 
     async def run(self) -> None:
         """Until cancelled. The one place where an error ends."""
@@ -163,17 +155,17 @@ class Reflector:
         if error is None and self._in_vain > 2:
             error = SourceError(f"{self._in_vain} times in a row the watch ended at once")
         if error is not None and not self._settled:
-            self._tell(str(error))
+            self._tell(str(error), error.brief)
         await asyncio.sleep(pause)
 
-    def _tell(self, trouble: str) -> None:
+    def _tell(self, trouble: str, brief: str = "") -> None:
         if trouble != self.trouble:
-            self.trouble = trouble
+            self.trouble, self.brief = trouble, brief
             self._report()
 
     def _settle(self) -> None:
         """The stream has lived for a while; a list must have come to its end as well."""
-        if self._listing:
+        if self._intake.listing:
             self._settling = asyncio.get_running_loop().call_later(self._timing.settle, self._settle)
             return
         self._settled = True
@@ -194,7 +186,7 @@ class Reflector:
                     raise
 
     async def _list_streamed(self) -> None:
-        self._listing, self._seen = True, set()
+        self._intake.listing, self._intake.seen = True, set()
         if self._streams:
             try:
                 return await self._stream()
@@ -202,62 +194,53 @@ class Reflector:
                 self._streams = False
             except Refused as refusal:
                 # Whoever may not watch may perhaps list, and says so in the words that people look for.
-                if not self._listing or refusal.code not in (400, 403, 422):
+                if not self._intake.listing or refusal.code not in (400, 403, 422):
                     raise
                 self._streams = refusal.code == 403
-        self._seen = set()
+        self._intake.seen = set()
         await self._complete(await self._pages())
         await self._stream()
 
     async def _pages(self) -> str:
         """A list page by page; its version."""
-        limit, token = PAGE, ""
-        while True:
-            body = await self._body([("limit", str(limit)), *([("continue", token)] if token else [])])
-            try:
-                page = events.page.decode(body)
-            except UNDECODABLE as error:
-                raise SourceError(f"not the answer of an API server: {error}") from None
+        version = ""
+        async for page in pages(self._resource.api, self._opened, self._hear):
             until = time.perf_counter() + HELD
             for raw in page.items or ():
-                self._item(raw)
+                self._intake.item(raw)
                 if time.perf_counter() > until:
                     await asyncio.sleep(0)
                     until = time.perf_counter() + HELD
-            token = page.metadata.continue_ or ""
-            if not token:
-                return page.metadata.resourceVersion
-            limit = max(10, min(PAGE, limit * PAGE_SIZE // len(body)))
+            version = page.metadata.resourceVersion
+        return version
 
-    async def _body(self, query: list[tuple[str, str]]) -> bytearray:
-        body = bytearray()
-        async with self._ask(self._resource.path, query + self._selectors()) as chunks:
-            async for chunk in chunks:
-                self.heard = time.monotonic()
-                body += chunk
-        return body
+    def _opened(self, query: list[tuple[str, str]]) -> Chunks:
+        return self._ask(self._resource.path, query + self._selectors())
+
+    def _hear(self) -> None:
+        self.heard = time.monotonic()
 
     async def _complete(self, version: str) -> None:
         """The list has ended: what it had not is gone."""
-        for gone in [key for key in self._table if key not in self._seen]:
+        for gone in self._intake.unseen():
             self._store.remove(self._resource.kind, gone)
             await asyncio.sleep(0)
-        self._listing, self._seen = False, set()
+        self._intake.listing, self._intake.seen = False, set()
         self._version = version
-        self.listed, self.trouble = True, ""
+        self.listed, self.trouble, self.brief = True, "", ""
         self._report()
 
     def forget_unseen(self) -> None:
         """What the store had before is not of this cluster: keep only what has been listed."""
         if not self.listed:
-            for key in [key for key in self._table if key not in self._seen]:
+            for key in self._intake.unseen():
                 self._store.remove(self._resource.kind, key)
 
     # ------------------------------------------------------------ watch
 
     async def _stream(self) -> None:
         """A watch, from the last version, or with all there is first, to its end."""
-        listing, loop = self._listing, asyncio.get_running_loop()
+        listing, loop = self._intake.listing, asyncio.get_running_loop()
         lasts = round(self._timing.lasts * random.uniform(1, 2))
         query = [("watch", "1"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", str(lasts))]
         if listing:
@@ -265,7 +248,7 @@ class Reflector:
         else:
             query.append(("resourceVersion", self._version))
         try:
-            async with self._ask(self._resource.path, query + self._selectors()) as chunks:
+            async with self._opened(query) as chunks:
                 self._settling = loop.call_later(self._timing.settle, self._settle)
                 try:
                     await self._follow(chunks)
@@ -275,18 +258,18 @@ class Reflector:
             if refusal.code == 410:
                 raise _Relist("expired") from None
             raise
-        if self._listing:
+        if self._intake.listing:
             raise SourceError("the stream ended in the middle of the list")
 
     async def _follow(self, chunks: AsyncIterator[bytes]) -> None:
         lines, loop = Lines(), asyncio.get_running_loop()
-        self.heard = time.monotonic()
+        self._hear()
         try:
-            async with asyncio.timeout(self._timing.silence if self._listing else None) as silence:
+            async with asyncio.timeout(self._timing.silence if self._intake.listing else None) as silence:
                 async for chunk in chunks:
-                    self.heard = time.monotonic()
+                    self._hear()
                     await self._take(lines.feed(chunk))
-                    silence.reschedule(loop.time() + self._timing.silence if self._listing else None)
+                    silence.reschedule(loop.time() + self._timing.silence if self._intake.listing else None)
         except TimeoutError:
             if silence.expired():
                 raise _NotStreamed from None
@@ -304,27 +287,31 @@ class Reflector:
 
     def _event(self, line: bytes) -> str:
         """One event; the version of the list that it ends, else ""."""
-        try:
-            event = self._decoder.decode(line)
-        except UNDECODABLE as error:
-            event = self._half_understood(line, error)
-            if event is None:
-                return ""
+        event = self._intake.understood(line)
+        if event is None:
+            return ""
         metadata = event.object.metadata
         self.events[event.type if event.type in TYPES else "other"] += 1
         match event.type:
             case "ERROR":
                 raise self._said(line)
             case "BOOKMARK":
-                if self._listing and INITIAL_END in (metadata.annotations or {}):
-                    return str(metadata.resourceVersion)
+                if self._intake.listing and INITIAL_END in (metadata.annotations or {}):
+                    return self._end_of_list(line, metadata)
             case "ADDED" | "MODIFIED":
-                self._apply(event.object)
+                self._intake.apply(event.object)
             case "DELETED":
-                self._remove(metadata)
-        if not self._listing:
+                self._intake.remove(metadata)
+        if not self._intake.listing:
             self._advance(metadata.resourceVersion)
         return ""
+
+    def _end_of_list(self, line: bytes, metadata: Metadata) -> str:
+        """The version of a list that a bookmark ends; Refused where it is one of something else."""
+        kind = events.bookmark.decode(line).object.kind
+        if kind != self._resource.api or not metadata.resourceVersion:
+            raise Refused(200, f"not a list of {self._resource.api}, but of {kind[:100] or 'something without a kind'}")
+        return metadata.resourceVersion
 
     def _advance(self, version: str) -> None:
         """On to a version; they only grow, unless the server's past is not the one it had."""
@@ -342,72 +329,7 @@ class Reflector:
             return _Relist("expired")
         return refused(status.code, status)
 
-    # ------------------------------------------------------------ objects
-
-    def _item(self, raw: Raw) -> None:
-        try:
-            o = self._item_decoder.decode(raw)
-        except UNDECODABLE as error:
-            try:
-                o = events.bare_item.decode(raw)
-            except UNDECODABLE:
-                o = Bare()
-            self._skip(o.metadata, error)
-            return
-        self._apply(o)
-
-    def _apply(self, o: Any) -> None:
-        if type(o) is Bare:
-            return
-        self._met(o)
-        if not self._resource.wants(o.metadata):
-            return
-        try:
-            new = {table_key(one): one for one in self._resource.compact(o)}
-        except ValueError as error:
-            self._skip(o.metadata, error)
-            return
-        gone = [key for key in self._resource.keys(self._store, o.metadata) if key not in new]
-        changes = not self._listing and any(self._table.get(key) != one for key, one in new.items())
-        if new:
-            self._store.put(*new.values())
-            if self._listing:
-                self._seen.update(new)
-        for key in gone:
-            self._store.remove(self._resource.kind, key)
-        if changes:
-            self._changed(o)
-
-    def _remove(self, metadata: Metadata) -> None:
-        for key in self._resource.keys(self._store, metadata):
-            self._seen.discard(key)
-            self._store.remove(self._resource.kind, key)
-
-    def _half_understood(self, line: bytes, error: Exception) -> Event[Bare] | None:
-        """A malformed event as far as it can be followed: a deletion can, a bookmark, and the version of the rest."""
-        try:
-            event = events.bare.decode(line)
-        except UNDECODABLE:
-            event = None
-        if event is None or event.type in ("ADDED", "MODIFIED"):
-            self._skip(event.object.metadata if event else Metadata(), error)
-        return event
-
-    def _skip(self, metadata: Metadata, error: Exception) -> None:
-        """An object that cannot be understood: what was known of it stays."""
-        self.malformed += 1
-        if self._listing:
-            self._seen.update(self._resource.keys(self._store, metadata))
-        name = "/".join(filter(None, (metadata.namespace, metadata.name))) or "one without a name"
-        if name not in self._complained and len(self._complained) < 1000:
-            self._complained.add(name)
-            log.warning("%s: %s is left out: %s", self._resource.name, name, error)
-
     def _selectors(self) -> list[tuple[str, str]]:
         given = (("labelSelector", self._resource.labels), ("fieldSelector", self._resource.fields))
         return [(name, value) for name, value in given if value]
 
-
-def table_key(o: Any) -> str:
-    key: str = o.name if isinstance(o, Namespace) else o.key
-    return key

@@ -41,6 +41,7 @@ class Resource:
 
     name: str  # plural, as in RBAC: services
     path: str
+    api: str  # the kind that the API calls it: Service
     struct: type  # what JSON decodes to; it has `metadata`
     kind: type[Stored]  # what the store keeps
     compact: Callable[[Any], Iterable[Stored]]  # ValueError where a field is none; nothing where DNS needs nothing of it
@@ -60,26 +61,26 @@ def resources(selection: Selection) -> list[tuple[Resource, ...]]:
     chosen = frozenset(selection.namespaces)
 
     def resource(
-        name: str, group: str, struct: type, kind: type[Stored], compact: Any, keys: Any = _key, fields: str = ""
+        name: str, api: str, group: str, struct: type, kind: type[Stored], compact: Any, keys: Any = _key, fields: str = ""
     ) -> Resource:
         place = "" if kind is Namespace else within
         labels = "" if kind is Namespace else selection.labels
         wanted = frozenset[str]() if kind is Namespace else chosen  # as with CoreDNS, all namespaces exist
-        return Resource(name, f"{group}{place}/{name}", struct, kind, compact, keys, labels, fields, wanted)
+        return Resource(name, f"{group}{place}/{name}", api, struct, kind, compact, keys, labels, fields, wanted)
 
     core, discovery = "/api/v1", "/apis/discovery.k8s.io/v1"
     slice_of = partial(objects.slice_of, pods=selection.pod_names, zones=selection.zones)
     out: list[tuple[Resource, ...]] = [
-        (resource("services", core, ServiceObject, Service, _one(objects.service)),),
-        (resource("namespaces", core, NamespaceObject, Namespace, _one(objects.namespace), keys=_name),),
+        (resource("services", "Service", core, ServiceObject, Service, _one(objects.service)),),
+        (resource("namespaces", "Namespace", core, NamespaceObject, Namespace, _one(objects.namespace), keys=_name),),
     ]
     if selection.endpoints:
         out.append((
-            resource("endpointslices", discovery, SliceObject, Slice, _one(slice_of)),
-            resource("endpoints", core, EndpointsObject, Slice, partial(_slices, slice_of), keys=_slices_of),
+            resource("endpointslices", "EndpointSlice", discovery, SliceObject, Slice, _one(slice_of)),
+            resource("endpoints", "Endpoints", core, EndpointsObject, Slice, partial(_slices, slice_of), keys=_slices_of),
         ))  # fmt: skip
     if selection.pods:
-        out.append((resource("pods", core, PodObject, Pod, _one(objects.pod), fields=RUNNING),))
+        out.append((resource("pods", "Pod", core, PodObject, Pod, _one(objects.pod), fields=RUNNING),))
     return out
 
 

@@ -103,6 +103,11 @@ class ApiServer:
                 reasons.setdefault(reflector.trouble or "waiting for the API server's list", []).append(reflector.name)
         return "; ".join(f"{', '.join(of)}: {why}" for why, of in reasons.items()) or None
 
+    def brief(self) -> str:
+        """The same for DNS clients: nothing that an API server or a plugin for credentials said."""
+        reasons = {reflector.brief: None for reflector in self._reflectors if reflector.brief}
+        return f"{'; '.join(reasons)} (see /ready and the log)" if reasons else "waiting for the API server's list"
+
     @property
     def age(self) -> dict[str, float]:
         """Seconds since the last byte of each watch, by resource."""
@@ -137,7 +142,7 @@ class ApiServer:
         elif troubled:
             self._do_without()
         if not self.store.synced:
-            self.store.why_not = self.why_not() or ""
+            self.store.why_not = self.brief()
         if troubled:
             self._absence.lasts()
         else:
@@ -174,7 +179,7 @@ class ApiServer:
             if self._loaded and self._cluster not in ("", o.metadata.uid):
                 log.warning("kubernetes: the snapshot is of another cluster than this API server, and is dropped")
                 self._loaded = self.stale = False
-                self.store.synced, self.store.why_not = False, self.why_not() or ""
+                self.store.synced, self.store.why_not = False, self.brief()
                 for reflector in self._reflectors:
                     reflector.forget_unseen()
             self._cluster = o.metadata.uid

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kdns.cluster.apiserver import client, reflector
+from kdns.cluster.apiserver import client, pages
 from kdns.cluster.apiserver.events import Lines
 from kdns.cluster.apiserver.reflector import Pauses, Reflector, Timing
 from kdns.cluster.apiserver.source import ApiServer, Connection
@@ -89,7 +89,7 @@ def with_api(test: Callable[[FakeApiServer], Coroutine[Any, Any, None]], *names:
         ([b"a\nb\n"], [b"a", b"b"]),
         ([b"a", b"b\nc", b"\n"], [b"ab", b"c"]),
         ([b"", b"a\n", b"\nb"], [b"a", b""]),
-        ([b"x" * 1000] * 5000 + [b"\n"], [b"x" * 5_000_000]),
+        ([b"x" * 1000] * 4000 + [b"\n"], [b"x" * 4_000_000]),
     ],
 )
 def test_lines(chunks: list[bytes], expected: list[bytes]) -> None:
@@ -99,8 +99,8 @@ def test_lines(chunks: list[bytes], expected: list[bytes]) -> None:
 
 def test_a_line_without_an_end_is_given_up() -> None:
     lines = Lines()
-    lines.feed(b"x" * (64 << 20))
-    with pytest.raises(SourceError, match="64 MiB"):
+    lines.feed(b"x" * (4 << 20))
+    with pytest.raises(SourceError, match="4 MiB"):
         lines.feed(b"x")
 
 
@@ -263,7 +263,7 @@ def test_any_fault_costs_few_requests_and_leaves_nothing_wrong(
     fault, on = FAULTS[name]
     monkeypatch.setattr(client, "IDLE", 0.3)
     monkeypatch.setattr(client, "ANSWER", 0.1)
-    monkeypatch.setattr(reflector, "PAGE", 2)
+    monkeypatch.setattr(pages, "PAGE", 2)
 
     async def test(api: FakeApiServer) -> None:
         if "paged" in when:
@@ -332,10 +332,10 @@ def test_a_silent_watch_is_given_up_and_resumed(monkeypatch: pytest.MonkeyPatch)
     with_api(test, "a")
 
 
-def test_a_line_of_five_megabytes_is_an_object_like_any_other() -> None:
+def test_a_line_of_three_megabytes_is_an_object_like_any_other() -> None:
     async def test(api: FakeApiServer) -> None:
         async with following(api) as f:
-            api.put("services", faults.big_service())
+            api.put("services", faults.big_service(3_000_000))
             await f.until_equal()
             api.put("services", service("small"))
             await f.until_equal()

@@ -1,0 +1,74 @@
+"""Names in an API server's objects that are none: they must not reach an answer.
+
+An API server has checked all this, if it is one. Checked is only what DNS says again, and only that it is a name: an object
+of a later Kubernetes may have kinds of ports and policies that are not known here. No I/O.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from kdns.cluster.objects import EndpointsObject, Metadata, NamespaceObject, PortObject, ServiceObject, SliceObject
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.IGNORECASE).fullmatch
+_OBJECT = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?").fullmatch
+_HOST = re.compile(r"[-_*.a-z0-9]{1,254}", re.IGNORECASE).fullmatch
+_PORTS = 20_000  # as many as the API allows a slice
+
+
+def screen(o: Any) -> None:
+    """ValueError, as "field: what is wrong", where a name of the object cannot be one."""
+    _metadata(o.metadata, namespaced=not isinstance(o, NamespaceObject))
+    if isinstance(o, ServiceObject):
+        _label("metadata.name", o.metadata.name)
+        _ports("spec.ports", o.spec.ports)
+        _host("spec.externalName", o.spec.externalName)
+    elif isinstance(o, SliceObject):
+        _ports("ports", o.ports)
+        for e in o.endpoints or ():
+            _label("endpoints.hostname", e.hostname)
+            _object("endpoints.targetRef.name", e.targetRef.name if e.targetRef else None)
+            if o.addressType == "FQDN":
+                for address in e.addresses:
+                    _host("endpoints.addresses", address)
+    elif isinstance(o, EndpointsObject):
+        for subset in o.subsets or ():
+            _ports("subsets.ports", subset.ports)
+            for some in (*(subset.addresses or ()), *(subset.notReadyAddresses or ())):
+                _label("subsets.addresses.hostname", some.hostname)
+                _object("subsets.addresses.targetRef.name", some.targetRef.name if some.targetRef else None)
+
+
+def _metadata(metadata: Metadata, namespaced: bool) -> None:
+    _object("metadata.name", metadata.name or " ")
+    if namespaced or metadata.namespace:
+        _label("metadata.namespace", metadata.namespace or " ")
+
+
+def _ports(field: str, ports: Iterable[PortObject] | None) -> None:
+    for i, port in enumerate(ports or ()):
+        if i == _PORTS:
+            raise ValueError(f"{field}: more than {_PORTS}")
+        _label(f"{field}.name", port.name)
+        _label(f"{field}.protocol", port.protocol)
+        if port.port is not None and not 0 <= port.port <= 65535:
+            raise ValueError(f"{field}.port: no port")
+
+
+def _label(field: str, text: str | None) -> None:
+    if text and not _LABEL(text):
+        raise ValueError(f"{field}: {_shown(text)} is no DNS label")
+
+
+def _object(field: str, text: str | None) -> None:
+    if text and not _OBJECT(text):
+        raise ValueError(f"{field}: {_shown(text)} is no object's name")
+
+
+def _host(field: str, text: str | None) -> None:
+    if text and not _HOST(text):
+        raise ValueError(f"{field}: {_shown(text)} is no host name")
+
+
+def _shown(text: str) -> str:
+    return repr(text[:80])
