@@ -6,6 +6,7 @@ in one place for each query (`core`).
     KdnsError
         FormatError      a query that deserves only a code
         CorefileError    a Corefile that cannot be served
+        ZoneFileError    a zone file that cannot be served
         ManifestError    a manifest that cannot be served
         SourceError      a source of cluster objects that cannot be had
             Refused      an API server that says no
@@ -56,6 +57,10 @@ class FormatError(KdnsError):
 
 class CorefileError(KdnsError):
     """A Corefile that cannot be served: `Corefile:12: kubernetes: unknown option 'podz', did you mean 'pods'?`."""
+
+
+class ZoneFileError(KdnsError):
+    """A zone file that cannot be served: `db.example:12: '10.0.0' is not an IP address`."""
 
 
 class ManifestError(KdnsError):

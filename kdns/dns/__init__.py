@@ -4,7 +4,9 @@ types.py      the protocol's numbers
 names.py      domain names as text and on the wire
 query.py      a question, and how its message is read
 response.py   an answer: RRsets with rdata ready to send
-zone.py       what a zone says of names that are not there
+rdata.py      rdata as text and on the wire
+zone.py       a zone: its records, and what it says of any name
+master.py     zone files
 encoding.py   a response as a message
 reply.py      what an upstream said, as a response
 """

@@ -6,7 +6,7 @@ zone where its text ends so. No I/O.
 """
 
 import ipaddress
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
@@ -112,6 +112,18 @@ def absolute(name: str) -> str:
     return text(wire(name).lower()) if name else "."
 
 
+def relative(name: str, origin: str) -> str:
+    """A name as a zone file writes it, absolute: `@` is the origin, what does not end in a dot stands below it (RFC 1035 5.1).
+
+    The spelling is kept, and nothing is checked: `wire` does that.
+    """
+    if name == "@":
+        return origin
+    if name.endswith(".") and not _is_escaped(name, 0):
+        return name
+    return f"{name}." if origin == "." else f"{name}.{origin}"
+
+
 def is_below(name: str, zone: str) -> bool:
     """True where the name is the zone's origin or stands below it."""
     if not name.endswith(zone):
@@ -134,14 +146,28 @@ def parent(name: str) -> str:
     return name.partition(".")[2] or "."
 
 
+def upwards(name: str) -> Iterator[str]:
+    """The name, its parent, and so on to the root: linear in its labels, escaped ones too."""
+    if "\\" in name:
+        every = labels(name)
+        for at in range(len(every)):
+            yield ".".join(every[at:]) + "."
+        name = "."
+    while name != ".":
+        yield name
+        name = name.partition(".")[2] or "."
+    yield name
+
+
 def closest(name: str, zones: Container[str]) -> str | None:
     """The longest of the zones that the name is in, or None."""
-    while True:
-        if name in zones:
-            return name
+    if "\\" in name:
+        return next((above for above in upwards(name) if above in zones), None)
+    while name not in zones:
         if name == ".":
             return None
-        name = parent(name)
+        name = name.partition(".")[2] or "."
+    return name
 
 
 def packed(address: str) -> bytes:

@@ -10,10 +10,10 @@ import struct
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import ExtendedError, Response, RRset
-from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, EDE, IN, MX, NS, OPT, PTR, RA, SOA, SRV, TC
+from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, DNAME, EDE, IN, MX, NS, OPT, PTR, RA, RRSIG, SOA, SRV, TC
 from kdns.errors import Garbage
 
-RRSIG, NAPTR, DNAME = 46, 35, 39
+NAPTR = 35
 MAX_POINTERS = 32  # in one name; compression as it is done needs a handful
 NEVER = 2**31  # a TTL from here on is 0 (RFC 2181 8)
 

@@ -33,6 +33,25 @@ def test_a_name_is_below_each_of_its_parents_and_no_other(labels: list[bytes]) -
     assert names.parent(".") == "."
 
 
+@given(LABELS)
+def test_the_way_up_is_that_of_the_parents(labels: list[bytes]) -> None:
+    name = names.text(b"".join(bytes((len(label),)) + label for label in labels).lower() + b"\0")
+    way = list(names.upwards(name))
+    assert [name, "."] == [way[0], way[-1]]
+    assert way[1:] == [names.parent(below) for below in way[:-1]]
+    for zone in way:
+        assert zone == names.closest(name, {zone})
+    assert names.closest(name, {"x" * 64}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("@", "sub.example."), ("a", "a.sub.example."), ("a.", "a."), (r"a\.", r"a\..sub.example."), (r"a\\.", r"a\\."), (".", ".")],
+)
+def test_names_relative_to_an_origin(text: str, expected: str) -> None:
+    assert expected == names.relative(text, "sub.example.")
+
+
 @pytest.mark.parametrize(
     ("name", "zone", "expected"),
     [
