@@ -1,9 +1,11 @@
 """The cluster as DNS sees it: its objects, the records that they stand for, and the two sources they come from.
 
 objects.py     what is kept of each object
+columns.py     what a slice has in a row
 endpoints.py   Endpoints as EndpointSlices
 selectors.py   label selectors
 records.py     one Service as RRsets
+addresses.py   addresses in use, by whom
 store.py       all objects, by the keys that DNS asks with
 answers.py     what a name says
 apiserver/     the objects of a live API server

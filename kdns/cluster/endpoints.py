@@ -18,6 +18,7 @@ from kdns.cluster.objects import (
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
 LEADER = "control-plane.alpha.kubernetes.io/leader"
+MOST = 100  # endpoints of a slice
 
 Groups = dict[tuple[str, tuple[PortObject, ...]], list[EndpointObject]]  # by family and ports
 
@@ -58,14 +59,22 @@ def family_of(address: str) -> str:
 
 
 def slices_of_groups(of: Metadata, controller: str, groups: Groups) -> list[SliceObject]:
-    """A slice for each group. ":" stands in no object's name, so that these are nobody else's."""
+    """Slices for each group. ":" stands in no object's name, so that these are nobody else's.
+
+    As with a cluster's own controllers none is long, so that a change of one endpoint costs what the slice has.
+    """
     labels = {**(of.labels or {}), SERVICE_NAME: of.name, MANAGED_BY: controller}
+    parts = [
+        (family, ports, endpoints[at : at + MOST])
+        for (family, ports), endpoints in groups.items()
+        for at in range(0, len(endpoints), MOST)
+    ]
     return [
         SliceObject(
             Metadata(name=f"{of.name}:{family.lower()}:{i}", namespace=of.namespace, labels=labels),
             addressType=family,
-            endpoints=endpoints,
+            endpoints=part,
             ports=ports,
         )
-        for i, ((family, ports), endpoints) in enumerate(groups.items())
+        for i, (family, ports, part) in enumerate(parts)
     ]

@@ -300,7 +300,7 @@ def pod(o: PodObject) -> Pod | None:
 
 
 def joined(hostnames: Sequence[str]) -> str | None:
-    """A column of hostnames as one string, empty ones for endpoints without: to find one is a search in one place.
+    """A column of hostnames as one string, empty ones for endpoints without; `columns` reads it.
 
     ValueError where one of them cannot be a hostname.
     """
@@ -309,35 +309,6 @@ def joined(hostnames: Sequence[str]) -> str | None:
     if any("\0" in each for each in hostnames):
         raise ValueError("endpoints.hostname: a NUL is no part of a hostname")
     return "\0" + "\0".join(hostnames) + "\0"
-
-
-def hostnames_of(s: Slice) -> list[str]:
-    """A slice's hostnames, one for each endpoint and empty where it has none; no list where no endpoint has one."""
-    return s.hostnames[1:-1].split("\0") if s.hostnames else []
-
-
-def hostname_at(s: Slice, i: int) -> str:
-    """The hostname of one endpoint, empty where it has none."""
-    return s.hostnames.split("\0", i + 2)[i + 1] if s.hostnames else ""
-
-
-def hostname_places(s: Slice, label: str) -> list[int]:
-    """Which endpoints of a slice have a hostname."""
-    column = s.hostnames
-    if column is None:
-        return []
-    places = []
-    at = column.find(f"\0{label}\0")
-    while at >= 0:
-        places.append(column.count("\0", 0, at))
-        at = column.find(f"\0{label}\0", at + 1)
-    return places
-
-
-def endpoints(s: Slice) -> list[bytes]:
-    """A slice's addresses, packed, one for each endpoint; none for addressType FQDN."""
-    a, w = s.addresses, s.width
-    return [a[i : i + w] for i in range(0, len(a), w)] if w else []
 
 
 @dataclass(frozen=True)

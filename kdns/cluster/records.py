@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from kdns.cluster.objects import endpoints, hostname_at, hostname_places, hostnames_of, joined, Port, Service, Slice
+from kdns.cluster.columns import endpoints, hostname_at, hostname_places, hostnames_of
+from kdns.cluster.objects import joined, Port, Service, Slice
 from kdns.dns import names
 from kdns.dns.response import RRset
 from kdns.dns.types import A, AAAA, ANY, CNAME, SRV

@@ -7,15 +7,18 @@ depends on a key that is named.
 A source (manifests, an API server) puts and removes; nobody else writes. No I/O.
 """
 
+import asyncio
 import time
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from kdns.cluster.objects import endpoints, hostnames_of, Namespace, Pod, Service, Slice, Stored
+from kdns.cluster.addresses import Addresses
+from kdns.cluster.columns import endpoints, hostnames_of
+from kdns.cluster.objects import Namespace, Pod, Service, Slice, Stored
 from kdns.dns.response import Key
 
 CHANGED = "."  # the key that every change touches: the zone's apex depends on it
+STEP = 1000  # objects looked at, endpoints of those that change, for which `replace` holds the loop: a millisecond
 
 
 class Store:
@@ -33,37 +36,30 @@ class Store:
         self._tables: dict[type[Stored], dict[str, Any]] = {
             Service: self.services, Slice: self.slices, Namespace: self.namespaces, Pod: self.pods,
         }  # fmt: skip
-        self._of: dict[str, tuple[Slice, ...]] = {}  # slices by Service
-        self._services_at: dict[bytes, str | tuple[str, ...]] = {}  # Services by ClusterIP or endpoint; mostly one
+        self._of: dict[str, Slice | dict[str, Slice]] = {}  # slices by Service: mostly one, else by their keys
+        self._addresses = Addresses()  # ClusterIPs, and endpoints of the Services that names can be made of
         self._pods_at: dict[bytes, tuple[str, ...]] = {}
-        self._order: dict[int, list[bytes]] = {}  # addresses sorted, by width; made when first asked for
 
     # ------------------------------------------------------------ what DNS asks
 
     def slices_of(self, service: str) -> tuple[Slice, ...]:
         """The slices of a Service by its key."""
-        return self._of.get(service, ())
+        found = self._of.get(service)
+        if found is None:
+            return ()
+        return (found,) if isinstance(found, Slice) else tuple(found.values())
 
     def services_at(self, address: bytes) -> tuple[str, ...]:
-        """Keys of the Services that have the address as ClusterIP or endpoint, whether they exist or not."""
-        found = self._services_at.get(address, ())
-        return (found,) if isinstance(found, str) else found
+        """Keys of the Services that have the address as ClusterIP or endpoint; they exist, and none is an alias."""
+        return self._addresses.services(address)
 
     def pods_at(self, address: bytes) -> tuple[str, ...]:
         """Keys of the Pods that have the address: one, or several on their host's network."""
         return self._pods_at.get(address, ())
 
     def addresses_within(self, prefix: bytes, bits: int) -> Iterator[bytes]:
-        """The addresses in use that begin with the first `bits` of `prefix` (padded with zeros), in order."""
-        width = len(prefix)
-        order = self._order.get(width)
-        if order is None:
-            order = self._order[width] = sorted(a for a in self._services_at if len(a) == width)
-        last = (int.from_bytes(prefix, "big") | (1 << 8 * width - bits) - 1).to_bytes(width, "big")
-        at = bisect_left(order, prefix)
-        while at < len(order) and order[at] <= last:
-            yield order[at]
-            at += 1
+        """The addresses of Services that begin with the first `bits` of `prefix` (padded with zeros), in order."""
+        return self._addresses.within(prefix, bits)
 
     # ------------------------------------------------------------ what sources tell
 
@@ -80,19 +76,30 @@ class Store:
         self._remove(kind, key, touched)
         self._tell(touched)
 
-    def replace(
+    async def replace(
         self, objects: Iterable[Stored], kinds: tuple[type[Stored], ...] = (Namespace, Service, Slice, Pod)
     ) -> None:
-        """All objects of some kinds as a new list has them: the difference is applied, and told at once."""
-        touched: set[Key] = set()
-        left = {kind: set(self._tables[kind]) for kind in kinds}
+        """All objects of some kinds as a new list has them.
+
+        The difference is applied and told in steps (`STEP`), between which the loop has its turn: first what is there,
+        then what is gone, so that what moves from one object to another is never missed.
+        """
+        left = {kind: dict.fromkeys(self._tables[kind]) for kind in kinds}
+        steps = _Steps(self._tell)
         for o in objects:
-            left[type(o)].discard(_key(o))
-            self._put(o, touched)
+            left[type(o)].pop(_key(o), None)
+            await steps.done(self._put(o, steps.touched))
         for kind, keys in left.items():
             for key in keys:
-                self._remove(kind, key, touched)
-        self._tell(touched)
+                await steps.done(self._remove(kind, key, steps.touched))
+        steps.end()
+
+    async def remove_all(self, kind: type[Stored], keys: Iterable[str]) -> None:
+        """Objects are gone, in steps as `replace` takes them."""
+        steps = _Steps(self._tell)
+        for key in keys:
+            await steps.done(self._remove(kind, key, steps.touched))
+        steps.end()
 
     def _tell(self, touched: set[Key]) -> None:
         if touched:
@@ -101,19 +108,23 @@ class Store:
             for listener in self.listeners:
                 listener(touched)
 
-    def _put(self, o: Stored, touched: set[Key]) -> None:
+    def _put(self, o: Stored, touched: set[Key]) -> int:
+        """The work that it was: an object looked at, and its endpoints where it is another than before."""
         table = self._tables[type(o)]
         key = _key(o)
         old = table.get(key)
         if old == o:
-            return
+            return 1
         table[key] = o
         self._changed(old, o, touched)
+        return 1 + _size(old) + _size(o)
 
-    def _remove(self, kind: type[Stored], key: str, touched: set[Key]) -> None:
+    def _remove(self, kind: type[Stored], key: str, touched: set[Key]) -> int:
+        """The work that it was, as of `_put`."""
         old = self._tables[kind].pop(key, None)
         if old is not None:
             self._changed(old, None, touched)
+        return 1 + _size(old)
 
     def _changed(self, old: Stored | None, new: Stored | None, touched: set[Key]) -> None:
         some = new or old
@@ -131,13 +142,19 @@ class Store:
         key = (new or old).key  # type: ignore[union-attr]
         touched.add(key)
         touched.update(before, after)
-        for address in set(after) - set(before):
-            self._link(address, key)
-        for address in set(before) - set(after):
-            self._unlink(address, key)
-        if old is None or new is None or old.alias != new.alias:  # its endpoints' PTR records come and go with it
+        if before != after:
+            for address in set(after) - set(before):
+                self._addresses.add(address, key)
+            for address in set(before) - set(after):
+                self._addresses.remove(address, key)
+        if _names_endpoints(old) != _names_endpoints(new):  # their PTR records come and go with it
             for s in self.slices_of(key):
-                touched.update(endpoints(s))
+                every = set(endpoints(s))
+                touched |= every
+                if _names_endpoints(new):
+                    self._link(every, (), key)
+                else:
+                    self._link((), every, key)
 
     def _slice_changed(self, old: Slice | None, new: Slice | None, touched: set[Key]) -> None:
         if old and new and old.service != new.service:
@@ -145,24 +162,40 @@ class Store:
             old = None
         key = (new or old).service  # type: ignore[union-attr]
         touched.add(key)
-        others = tuple(s for s in self.slices_of(key) if old is None or s.key != old.key)
-        slices = (*others, new) if new else others
-        if slices:
-            self._of[key] = slices
-        else:
+        self._file(key, old, new)
+        before, after = set(endpoints(old) if old else ()), set(endpoints(new) if new else ())
+        gone, come = before - after, after - before
+        touched |= gone
+        touched |= come
+        if _names_endpoints(self.services.get(key)):
+            self._link(come, gone, key)
+        if old and new and old.width == new.width and (old.hostnames or new.hostnames or old.pods or new.pods):
+            was, called = _named(old), _named(new)
+            touched.update([address for address in before & after if was[address] != called[address]])
+
+    def _file(self, key: str, old: Slice | None, new: Slice | None) -> None:
+        """A slice among those of its Service."""
+        there = self._of.get(key)
+        if isinstance(there, dict):
+            if new is not None:
+                there[new.key] = new
+            elif old is not None:
+                del there[old.key]
+                if len(there) == 1:
+                    self._of[key] = next(iter(there.values()))
+        elif new is None:
             del self._of[key]
-        before, after = _named(old), _named(new)
-        if before == after:
-            return
-        for address, called in after.items():
-            if address not in before:
-                self._link(address, key)
-                touched.add(address)
-            elif before[address] != called:
-                touched.add(address)
-        for address in before.keys() - after.keys():
-            touched.add(address)
-            self._unlink(address, key)
+        elif there is None or there.key == new.key:
+            self._of[key] = new
+        else:
+            self._of[key] = {there.key: there, new.key: new}
+
+    def _link(self, come: Iterable[bytes], gone: Iterable[bytes], key: str) -> None:
+        """Addresses of one slice of a Service."""
+        for address in come:
+            self._addresses.add(address, key)
+        for address in gone:
+            self._addresses.remove(address, key)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None, touched: set[Key]) -> None:
         before, after = old.ips if old else (), new.ips if new else ()
@@ -177,50 +210,48 @@ class Store:
             self._pods_at[address] = (*self._pods_at.get(address, ()), key)
         touched.update(before, after)
 
-    def _link(self, address: bytes, key: str) -> None:
-        there = self._services_at.get(address)
-        if there is None:
-            self._services_at[address] = key
-            order = self._order.get(len(address))
-            if order is not None:
-                insort(order, address)
-        elif isinstance(there, str):
-            self._services_at[address] = there if there == key else (there, key)
-        elif key not in there:
-            self._services_at[address] = (*there, key)
 
-    def _unlink(self, address: bytes, key: str) -> None:
-        """The address leaves one slice or Service; another slice of the same Service may still have it."""
-        service = self.services.get(key)
-        if service is not None and address in service.ips:
-            return
-        if any(s.width == len(address) and address in endpoints(s) for s in self.slices_of(key)):
-            return
-        left = tuple(k for k in self.services_at(address) if k != key)
-        if left:
-            self._services_at[address] = left[0] if len(left) == 1 else left
-            return
-        self._services_at.pop(address, None)
-        order = self._order.get(len(address))
-        if order is not None:
-            at = bisect_left(order, address)
-            if at < len(order) and order[at] == address:
-                del order[at]
+class _Steps:
+    """Work that is done bit by bit; what each bit touched is told at its end."""
+
+    def __init__(self, tell: Callable[[set[Key]], None]) -> None:
+        self.touched: set[Key] = set()
+        self._tell = tell
+        self._work = 0
+
+    async def done(self, work: int) -> None:
+        """So much more is done: perhaps others have their turn now."""
+        self._work += work
+        if self._work >= STEP:
+            self.end()
+            await asyncio.sleep(0)
+
+    def end(self) -> None:
+        self._tell(self.touched)
+        self.touched, self._work = set(), 0
 
 
 def _key(o: Stored) -> str:
     return o.name if isinstance(o, Namespace) else o.key
 
 
-def _named(s: Slice | None) -> dict[bytes, tuple[tuple[str, str | None], ...]]:
+def _size(o: Stored | None) -> int:
+    """Addresses of an object."""
+    if isinstance(o, Slice):
+        return len(o.addresses) // o.width if o.width else 0
+    return 0 if o is None or isinstance(o, Namespace) else len(o.ips)
+
+
+def _names_endpoints(service: Service | None) -> bool:
+    """Do the addresses of its endpoints have names?"""
+    return service is not None and service.alias is None
+
+
+def _named(s: Slice) -> dict[bytes, list[tuple[str, str | None]]]:
     """Each address of a slice with what names it: the hostname and Pod of each endpoint that has it."""
-    if s is None or not s.width:
-        return {}
-    count = len(s.addresses) // s.width
-    called = zip(hostnames_of(s) or [""] * count, s.pods or [None] * count, strict=True)
-    every = list(zip(endpoints(s), called, strict=True))
-    named: dict[bytes, tuple[tuple[str, str | None], ...]] = {address: (names,) for address, names in every}
-    if len(named) < len(every):  # rare: several endpoints at one address
-        for address in named:
-            named[address] = tuple(names for other, names in every if other == address)
+    every = endpoints(s)
+    hostnames = hostnames_of(s) or [""] * len(every)
+    named: dict[bytes, list[tuple[str, str | None]]] = {}
+    for address, hostname, pod in zip(every, hostnames, s.pods or [None] * len(every), strict=False):
+        named.setdefault(address, []).append((hostname, pod))
     return named

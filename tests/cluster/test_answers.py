@@ -15,7 +15,8 @@ import dns.rdatatype
 import pytest
 
 from kdns.cluster.answers import is_reverse
-from kdns.cluster.objects import hostnames_of, joined, Namespace, Slice, Stored
+from kdns.cluster.columns import hostnames_of
+from kdns.cluster.objects import joined, Namespace, Slice, Stored
 from kdns.dns import names
 from kdns.dns.query import Transport
 from tests.support.notation import Cluster, objects, rows

@@ -1,12 +1,15 @@
 """The store says exactly what a change touched; its indexes equal ones built afresh."""
 
+import asyncio
 import random
 from collections.abc import Iterable
 
 import pytest
 
-from kdns.cluster.objects import endpoints, joined, Namespace, Pod, Port, Service, Slice, Stored
-from kdns.cluster.store import CHANGED, Store
+from kdns.cluster import store as store_module
+from kdns.cluster.columns import endpoints
+from kdns.cluster.objects import joined, Namespace, Pod, Port, Service, Slice, Stored
+from kdns.cluster.store import _names_endpoints, CHANGED, STEP, Store
 from kdns.dns import names
 from kdns.dns.response import Key
 
@@ -80,11 +83,11 @@ def test_what_a_removal_touches(
 
 def test_a_list_is_told_as_one_difference() -> None:
     store, told = watched(WEB, WEB_1, Namespace("p"), service("p/db", "10.96.0.9"))
-    store.replace([WEB, WEB_1, Namespace("q")])
+    asyncio.run(store.replace([WEB, WEB_1, Namespace("q")]))
     assert [{"p", "q", "p/db", ip("10.96.0.9")}] == told
-    store.replace([WEB, WEB_1, Namespace("q")])
+    asyncio.run(store.replace([WEB, WEB_1, Namespace("q")]))
     assert 1 == len(told)
-    store.replace([], kinds=(Slice,))
+    asyncio.run(store.replace([], kinds=(Slice,)))
     assert [WEB] == list(store.services.values()) and not store.slices
 
 
@@ -100,7 +103,7 @@ def test_an_address_in_two_slices_stays_until_both_are_gone() -> None:
 def addresses_of(store: Store) -> dict[bytes, set[str]]:
     found: dict[bytes, set[str]] = {}
     for s in store.slices.values():
-        for address in endpoints(s):
+        for address in endpoints(s) if _names_endpoints(store.services.get(s.service)) else ():
             found.setdefault(address, set()).add(s.service)
     for each in store.services.values():
         for address in each.ips:
@@ -110,6 +113,8 @@ def addresses_of(store: Store) -> dict[bytes, set[str]]:
 
 def random_object(rnd: random.Random) -> Stored:
     n = rnd.randrange(6)
+    if rnd.random() < 0.1:
+        return Service(f"p/s{n}", (), (), "example.com.")
     if rnd.random() < 0.4:
         ips = (f"10.96.0.{rnd.randrange(8)}",) if rnd.random() < 0.5 else ()
         return service(f"p/s{n}", *ips)
@@ -121,7 +126,6 @@ def random_object(rnd: random.Random) -> Stored:
 def test_after_any_changes_the_indexes_equal_fresh_ones(seed: int) -> None:
     rnd = random.Random(seed)
     store = Store()
-    list(store.addresses_within(bytes(4), 0))  # from now on the order is kept, not made
     known: dict[tuple[type[Stored], str], Stored] = {}
     for _ in range(300):
         if known and rnd.random() < 0.4:
@@ -139,8 +143,74 @@ def test_after_any_changes_the_indexes_equal_fresh_ones(seed: int) -> None:
         fresh = Store()
         fresh.put(*known.values())
         assert {k: set(fresh.slices_of(k)) for k in fresh._of} == {k: set(store.slices_of(k)) for k in store._of}
-    store.replace([])
-    assert not (store._services_at or store._of or store._order[4])
+    asyncio.run(store.replace([]))
+    assert not (store._addresses._services or store._of or list(store.addresses_within(bytes(4), 0)))
+
+
+def crowd(count: int, each: int, of: str = "p/web") -> list[Slice]:
+    """Endpoints of a Service, so many a slice."""
+    every = [(0x0A000000 + n).to_bytes(4, "big") for n in range(count)]
+    return [Slice(f"{of}-{n}", of, 4, b"".join(every[n : n + each]), None, HTTP, each) for n in range(0, count, each)]
+
+
+@pytest.mark.parametrize("each", [1, 4, 100, 1000])
+def test_a_change_costs_what_it_changes(each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each endpoint is looked at once when it comes and once when it goes, however many others its Service has."""
+    looked = 0
+
+    def counted(s: Slice) -> list[bytes]:
+        nonlocal looked
+        every = endpoints(s)
+        looked += len(every)
+        return every
+
+    slices = crowd(2000, each)
+    store, _ = watched(service("p/web"), *slices)
+    monkeypatch.setattr(store_module, "endpoints", counted)
+    for s in slices:
+        store.remove(Slice, s.key)
+    assert 2000 == looked
+    store.put(*slices)
+    assert 4000 == looked
+
+
+def test_the_loop_has_its_turn_while_a_list_is_applied() -> None:
+    """No step touches more than it should, and between two of them others run."""
+    store, told = watched(WEB)
+    turns = 0
+
+    async def ticking() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def replaced(*objects: Stored) -> tuple[int, int]:
+        told.clear()
+        before = turns
+        await store.replace(objects)
+        assert STEP + 100 >= max(map(len, told), default=0)
+        return len(told), turns - before
+
+    async def steps() -> list[tuple[int, int]]:
+        tick = asyncio.create_task(ticking())
+        slices, many = crowd(20_000, 100), [service(f"p/s{n}", f"10.96.{n >> 8}.{n & 255}") for n in range(10_000)]
+        taken = [await replaced(WEB, *slices), await replaced(WEB), await replaced(*many), await replaced(*many)]
+        tick.cancel()
+        return taken
+
+    assert [(20, 20), (20, 20), (21, 20), (0, 10)] == asyncio.run(steps())
+
+
+def test_what_moves_to_another_slice_is_never_missed() -> None:
+    """A list is applied in steps; what is gone goes last."""
+    slices, others = crowd(3000, 100), [s._replace(key=f"{s.key}-new") for s in crowd(3000, 100)]
+    store, _ = watched(service("p/web"), *slices)
+    seen = []
+    store.listeners.append(lambda keys: seen.append(len(list(store.addresses_within(bytes(4), 0)))))
+    asyncio.run(store.replace([service("p/web"), *others]))
+    assert {3000} == set(seen)
+    assert 3 < len(seen)
 
 
 def test_addresses_within_a_prefix() -> None:

@@ -222,19 +222,11 @@ class Reflector:
 
     async def _complete(self, version: str) -> None:
         """The list has ended: what it had not is gone."""
-        for gone in self._intake.unseen():
-            self._store.remove(self._resource.kind, gone)
-            await asyncio.sleep(0)
+        await self._store.remove_all(self._resource.kind, self._intake.unseen())
         self._intake.listing, self._intake.seen = False, set()
         self._version = version
         self.listed, self.trouble, self.brief = True, "", ""
         self._report()
-
-    def forget_unseen(self) -> None:
-        """What the store had before is not of this cluster: keep only what has been listed."""
-        if not self.listed:
-            for key in self._intake.unseen():
-                self._store.remove(self._resource.kind, key)
 
     # ------------------------------------------------------------ watch
 

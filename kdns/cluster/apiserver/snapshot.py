@@ -79,7 +79,7 @@ class Snapshot:
             return None
         except (OSError, ValueError) as error:
             log.warning("kubernetes: snapshot %s is not used: %s", self._path, _said(error))
-            store.replace(())
+            await store.replace(())
             return None
         return header
 

@@ -180,8 +180,6 @@ class ApiServer:
                 log.warning("kubernetes: the snapshot is of another cluster than this API server, and is dropped")
                 self._loaded = self.stale = False
                 self.store.synced, self.store.why_not = False, self.brief()
-                for reflector in self._reflectors:
-                    reflector.forget_unseen()
             self._cluster = o.metadata.uid
 
     def _programmed(self, o: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kdns.cluster import objects
+from kdns.cluster import columns, objects
 from kdns.cluster.endpoints import is_mirrored, key_of, mirrored
 from kdns.cluster.manifests import controllers
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
@@ -138,7 +138,7 @@ class _Cluster:
         made = [compact for o in self._made() if (compact := self._compact(o)) is not None]
         kept = [s for s in self.slices.values() if s is not None]
         pods = [pod for pod in self.pods.values() if pod is not None]
-        taken = [ip for s in kept + made for ip in objects.endpoints(s)] + [ip for pod in pods for ip in pod.ips]
+        taken = [ip for s in kept + made for ip in columns.endpoints(s)] + [ip for pod in pods for ip in pod.ips]
         for key, ips in controllers.cluster_ips(self.services.values(), self.ranges, taken).items():
             self.services[key].spec.clusterIPs = ips
         namespaces = [

@@ -70,7 +70,7 @@ class Manifests:
         look = await asyncio.to_thread(self._look)
         loaded = await self._load(look)
         self._judged = look
-        self._take(loaded)
+        await self._take(loaded)
         self._watching = asyncio.create_task(self._watch(), name="manifests")
 
     def why_not(self) -> str | None:
@@ -92,8 +92,8 @@ class Manifests:
             with suppress(OSError):
                 os.unlink(spool)
 
-    def _take(self, loaded: list[Stored]) -> None:
-        self.store.replace(loaded)
+    async def _take(self, loaded: list[Stored]) -> None:
+        await self.store.replace(loaded)
         self.store.synced = True
         self._has_any = bool(loaded)
 
@@ -123,7 +123,7 @@ class Manifests:
             return
         self._judged, self.problem = look, problem
         if problem is None:
-            self._take(loaded)
+            await self._take(loaded)
             log.info("manifests changed and were read again: %s", ", ".join(self._paths))
         else:
             log.error("%s (still serving what was good before)", problem)

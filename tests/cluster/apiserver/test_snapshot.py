@@ -201,9 +201,12 @@ def test_that_of_another_cluster_is_dropped_when_that_is_known(
             other.play("services", stall, times=None)
             now = source(other, tmp_path / "s")
             await now.start()
-            await other.until(lambda: {} == now.store.services, "all of the other cluster gone")
+            await other.until(lambda: {"kube-system"} == set(now.store.namespaces), "the other cluster's namespaces")
             assert (False, False) == (now.store.synced, now.stale)
-            assert {"kube-system"} == set(now.store.namespaces)
+            other.heal()
+            other.hang_up()
+            await other.until(lambda: now.store.synced, "the list of the other cluster")
+            assert {"prod/x"} == set(now.store.services)
             await now.close()
 
     with caplog.at_level(logging.WARNING, "kdns"):

@@ -1,0 +1,84 @@
+"""The addresses of a cluster: which Services have each, and whether there are any within a prefix. No I/O.
+
+Several slices of a Service may have an address, and several Services; each time is counted, so that one that goes is taken
+away without a look at the others. Most addresses are had once, and are then kept as the Service's key and nothing else.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+
+CHUNK = 512  # addresses of a list that is split when it is twice as long
+
+
+class Addresses:
+    """Addresses, packed, with the keys of the Services that have them."""
+
+    def __init__(self) -> None:
+        self._services: dict[bytes, str | tuple[str, ...]] = {}  # a tuple has a key as often as the address is had
+        self._ordered = {4: _Ordered(), 16: _Ordered()}  # by width
+
+    def services(self, address: bytes) -> tuple[str, ...]:
+        """The Services that have an address, each once."""
+        found = self._services.get(address, ())
+        return (found,) if isinstance(found, str) else tuple(dict.fromkeys(found))
+
+    def add(self, address: bytes, service: str) -> None:
+        """A Service has the address, once more."""
+        there = self._services.get(address)
+        if there is None:
+            self._services[address] = service
+            self._ordered[len(address)].add(address)
+        else:
+            self._services[address] = (there, service) if isinstance(there, str) else (*there, service)
+
+    def remove(self, address: bytes, service: str) -> None:
+        """A Service, which had the address, has it once less."""
+        there = self._services[address]
+        if isinstance(there, str):
+            del self._services[address]
+            self._ordered[len(address)].remove(address)
+            return
+        at = there.index(service)
+        left = there[:at] + there[at + 1 :]
+        self._services[address] = left[0] if len(left) == 1 else left
+
+    def within(self, prefix: bytes, bits: int) -> Iterator[bytes]:
+        """Those that begin with the first `bits` of `prefix` (padded with zeros), in order; the first comes at once."""
+        width = len(prefix)
+        last = (int.from_bytes(prefix, "big") | (1 << 8 * width - bits) - 1).to_bytes(width, "big")
+        for address in self._ordered[width].since(prefix):
+            if address > last:
+                return
+            yield address
+
+
+class _Ordered:
+    """Sorted octets in short lists: one more, or one less, moves some hundred others, however many there are."""
+
+    __slots__ = ("_chunks", "_firsts")
+
+    def __init__(self) -> None:
+        self._firsts = [b""]  # of each chunk: the least that belongs into it
+        self._chunks: list[list[bytes]] = [[]]
+
+    def add(self, octets: bytes) -> None:
+        at = bisect_right(self._firsts, octets) - 1
+        chunk = self._chunks[at]
+        insort(chunk, octets)
+        if len(chunk) > 2 * CHUNK:
+            self._firsts.insert(at + 1, chunk[CHUNK])
+            self._chunks.insert(at + 1, chunk[CHUNK:])
+            del chunk[CHUNK:]
+
+    def remove(self, octets: bytes) -> None:
+        at = bisect_right(self._firsts, octets) - 1
+        chunk = self._chunks[at]
+        del chunk[bisect_left(chunk, octets)]
+        if not chunk and at:
+            del self._chunks[at], self._firsts[at]
+
+    def since(self, octets: bytes) -> Iterator[bytes]:
+        at = bisect_right(self._firsts, octets) - 1
+        yield from self._chunks[at][bisect_left(self._chunks[at], octets) :]
+        for chunk in self._chunks[at + 1 :]:
+            yield from chunk

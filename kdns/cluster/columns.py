@@ -1,0 +1,49 @@
+"""Reading the columns of a slice: addresses and hostnames, all of them or one.
+
+Both columns are one object each, so that one among thousands is found by a search in one place. No I/O.
+"""
+
+import struct
+
+from kdns.cluster.objects import Slice
+
+
+def hostnames_of(s: Slice) -> list[str]:
+    """A slice's hostnames, one for each endpoint and empty where it has none; no list where no endpoint has one."""
+    return s.hostnames[1:-1].split("\0") if s.hostnames else []
+
+
+def hostname_at(s: Slice, i: int) -> str:
+    """The hostname of one endpoint, empty where it has none."""
+    return s.hostnames.split("\0", i + 2)[i + 1] if s.hostnames else ""
+
+
+def hostname_places(s: Slice, label: str) -> list[int]:
+    """Which endpoints of a slice have a hostname."""
+    column = s.hostnames
+    if column is None:
+        return []
+    places = []
+    at = column.find(f"\0{label}\0")
+    while at >= 0:
+        places.append(column.count("\0", 0, at))
+        at = column.find(f"\0{label}\0", at + 1)
+    return places
+
+
+def endpoints(s: Slice) -> list[bytes]:
+    """A slice's addresses, packed, one for each endpoint; none for addressType FQDN."""
+    return split(s.addresses, s.width) if s.width else []
+
+
+_BLOCK = 32  # addresses that are taken apart at once
+_BLOCKS = {4: struct.Struct("4s" * _BLOCK), 16: struct.Struct("16s" * _BLOCK)}
+
+
+def split(octets: bytes, width: int) -> list[bytes]:
+    """Addresses of 4 or 16 octets that stand one after the other."""
+    count, block = len(octets) // width, _BLOCKS[width]
+    out: list[bytes] = []
+    for at in range(0, count - _BLOCK + 1, _BLOCK):
+        out += block.unpack_from(octets, at * width)
+    return out + [octets[i : i + width] for i in range(len(out) * width, len(octets), width)]
