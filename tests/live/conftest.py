@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.control_plane import programs
 from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane
 from tests.support.processes import CLUSTER, granted, Kdns, namespace
 
@@ -12,6 +13,17 @@ NODE = {
     "apiVersion": "v1", "kind": "Node",
     "metadata": {"name": "node-a", "labels": {"topology.kubernetes.io/zone": "zone-a"}},
 }  # fmt: skip
+
+
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Programs are built before the first test: no test's time limit runs meanwhile, and the terminal says what is going on."""
+    terminal = session.config.pluginmanager.getplugin("terminalreporter")
+    if session.config.option.collectonly or terminal is None:
+        return
+    try:
+        programs.find_or_build(terminal.write_line)
+    except programs.ProgramsMissing:
+        pass  # each test that needs them says so
 
 
 @pytest.fixture(scope="session")

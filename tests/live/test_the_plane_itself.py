@@ -196,6 +196,18 @@ def test_missing_programs_skip_or_in_ci_fail(
         programs.find_or_skip()
 
 
+def test_a_line_for_each_program_that_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = tmp_path / "go"
+    go.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nmkdir -p "${2%/*}" && : > "$2"\n')
+    go.chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said: list[str] = []
+    programs.build(str(go), said.append)
+    assert ["building etcd", "building kube-apiserver", "building kube-controller-manager"] == [
+        line.partition(" with ")[0] for line in said
+    ]
+
+
 # The fake one.
 
 STREAM = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"

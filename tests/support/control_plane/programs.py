@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,12 @@ def find() -> dict[str, Path] | None:
     return None
 
 
-def find_or_build() -> dict[str, Path]:
-    """As find(), building where there is nothing to find; raises ProgramsMissing."""
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def find_or_build(say: Callable[[str], None] = _say) -> dict[str, Path]:
+    """As find(), building where there is nothing to find, with a line for each program; raises ProgramsMissing."""
     if (found := find()) is not None:
         return found
     go = next((go for place in GO if (go := shutil.which(place))), None)
@@ -63,7 +68,7 @@ def find_or_build() -> dict[str, Path]:
             f"no control plane: put {', '.join(PACKAGES)} into one folder and its path into KUBEBUILDER_ASSETS, "
             "or install Go and they are built once"
         )
-    return build(go)
+    return build(go, say)
 
 
 def find_or_skip() -> dict[str, Path]:
@@ -77,7 +82,7 @@ def find_or_skip() -> dict[str, Path]:
     pytest.skip(reason)
 
 
-def build(go: str) -> dict[str, Path]:
+def build(go: str, say: Callable[[str], None] = _say) -> dict[str, Path]:
     """Builds all three beside the cache folder and moves them there at once; a second process waits for the first."""
     folder = cache_folder()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +91,7 @@ def build(go: str) -> dict[str, Path]:
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as fresh:
                 for name in PACKAGES:
+                    say(f"building {name} with Go, once ({kubernetes_version()}); all three take some minutes")
                     _go_build(go, name, Path(fresh) / "bin" / name)
                 (Path(fresh) / "bin").rename(folder)
     return {name: folder / name for name in PACKAGES}
@@ -97,7 +103,6 @@ def _go_build(go: str, name: str, target: Path) -> None:
     stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     flags = " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamps.items())])
     command = [go, "build", "-trimpath", "-ldflags", flags if name != "etcd" else "-s -w", "-o", str(target)]
-    print(f"building {name}, once ({version})", file=sys.stderr, flush=True)
     built = subprocess.run(
         ["nice", "-n", "10", *command, PACKAGES[name]],
         cwd=MODULE, env={**os.environ, "CGO_ENABLED": "0"}, stderr=subprocess.PIPE, text=True,
