@@ -45,7 +45,7 @@ class Udp:
 
     def __init__(self, sock: socket.socket, listener: Listener, in_flight: InFlight) -> None:
         self.listener = listener
-        self.lost = 0  # replies that could not be sent
+        self._lost = 0
         self._sock = sock
         self._in_flight = in_flight
         self._loop = asyncio.get_running_loop()
@@ -57,6 +57,11 @@ class Udp:
         self._v4_head = struct.pack("=H", socket.AF_INET) + port
         self._v6_head = struct.pack("=H", socket.AF_INET6) + port + bytes(4)
         self._all = ip_address(name[0].partition("%")[0]).is_unspecified and _ask_for_addresses(sock)
+
+    @property
+    def lost(self) -> int:
+        """Replies that could not be sent."""
+        return self._lost
 
     def start(self) -> None:
         """Serve from now on."""
@@ -112,7 +117,7 @@ class Udp:
     def _send(self, reply: bytes, route: Route) -> None:
         """Send one reply in its turn, on the next turn of the loop at the earliest."""
         if len(self._unsent) >= UNSENT:
-            self.lost += 1
+            self._lost += 1
             return
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -137,7 +142,7 @@ class Udp:
             except BlockingIOError:
                 return
             except OSError:  # port 0, a filter, no route: of this reply alone
-                self.lost += 1
+                self._lost += 1
             self._unsent.popleft()
 
     async def close(self, timeout: float = DRAIN) -> None:
@@ -164,6 +169,10 @@ class Batched(Udp):
         super().__init__(sock, listener, in_flight)
         self._batch = mmsg.Batch(sock, self._all)
 
+    @property
+    def lost(self) -> int:
+        return self._lost + self._batch.failed
+
     def _readable(self) -> None:
         batch = self._batch
         lengths = batch.receive()
@@ -189,8 +198,8 @@ class Batched(Udp):
                 add(reply)
                 size = len(reply) + 2
             else:
-                misses += 1
-                missed = self._miss(slot >> 1, length)
+                missed, hit = self._miss(slot >> 1, length)
+                misses += not hit
                 if missed is None:
                     silent.append(slot >> 1)
                     missed = b""
@@ -202,26 +211,23 @@ class Batched(Udp):
             slot += 2
             at += mmsg.HEAD
         octets = b"".join(parts)
-        if len(octets) > mmsg.OUT:
-            self.lost += len(lengths)
-            return
         batch.out[0 : len(octets)] = octets
         self._send_batch(len(lengths), silent)
         if hits := len(lengths) - misses:
             listener.hits += hits
             listener.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
 
-    def _miss(self, i: int, length: int) -> bytes | None:
-        """What the young generation of the memo does not have."""
+    def _miss(self, i: int, length: int) -> tuple[bytes | None, bool]:
+        """What the young generation of the memo does not have: as `_answer`."""
         batch = self._batch
         client = batch.client(i)
         if client[2:4] == b"\0\0":  # port 0: nobody can have an answer there
-            return None
+            return None, False
         wire = batch.datagram(i, length)
         if not self._all:
-            return self._answer(wire, client, self._local, (client, []))[0]
+            return self._answer(wire, client, self._local, (client, []))
         asked = batch.asked(i)
-        return self._answer(wire, client, self._asked_sockaddr(asked), (client, [asked]))[0]
+        return self._answer(wire, client, self._asked_sockaddr(asked), (client, [asked]))
 
     def _send_batch(self, count: int, silent: list[int]) -> None:
         """Send the replies of slots 0 to count, around those that have none."""
