@@ -1,28 +1,42 @@
 """Sockets to listen on: bound, or refused in one line that says what to do.
 
-All have SO_REUSEPORT, as CoreDNS's have, so that a successor can be started before its predecessor ends. All of a machine's
-addresses are one socket of both families; where the machine has no IPv6, one of IPv4.
+All have SO_REUSEPORT, as CoreDNS's have, so that a successor can be started before its predecessor ends. But they get it only
+after they are bound: without it the kernel says whether somebody has the port already, and with it nobody would ever know that
+two servers share one and each gets a part of the queries. So no time passes between the question and the bind.
+
+All of a machine's addresses are one socket of both families; where the machine has no IPv6, one of IPv4.
 """
 
 import errno
 import logging
 import os
 import socket
+from enum import Enum
 from ipaddress import ip_address, IPv6Address
+from typing import Any
 
 from kdns.errors import ListenError
 
 log = logging.getLogger(__name__)
 
 BUFFER = 8 << 20  # octets that wait in the kernel while we are busy: some 10,000 queries
+SHARED = "another kdns has it"  # or whoever else has set SO_REUSEPORT
 BACKLOG = 512  # TCP connections that wait to be accepted
 
 
-def listen(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
+class Sharing(Enum):
+    """What to do about a port that another socket has and would share."""
+
+    OURS = "it is ours, of the configuration before"
+    TOLD = "share it, and say so"
+    REFUSED = "refuse it"
+
+
+def listen(address: str, port: int, kind: socket.SocketKind, sharing: Sharing = Sharing.TOLD) -> socket.socket:
     """A bound socket that does not block; "" is all addresses, both families. ListenError says why not."""
     if address == "":
         try:
-            return _bound(socket.AF_INET6, "::", port, kind, both=True)
+            return _bound(socket.AF_INET6, "::", port, kind, sharing, both=True)
         except OSError as error:
             if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 raise _refused(address, port, kind, error) from None
@@ -33,30 +47,56 @@ def listen(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
     except ValueError:
         raise ListenError(f"cannot listen on {address}: not an IP address") from None
     try:
-        return _bound(family, address, port, kind)
+        return _bound(family, address, port, kind, sharing)
     except OSError as error:
         raise _refused(address, port, kind, error) from None
 
 
-def _bound(family: int, address: str, port: int, kind: socket.SocketKind, both: bool = False) -> socket.socket:
+def _bound(
+    family: int, host: str, port: int, kind: socket.SocketKind, sharing: Sharing, both: bool = False
+) -> socket.socket:
     sock = socket.socket(family, kind)
     try:
         sock.setblocking(False)
-        if hasattr(socket, "SO_REUSEPORT"):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             _widen(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
-        sock.bind(socket.getaddrinfo(address, port, family, kind, flags=socket.AI_NUMERICHOST)[0][4])
+        if not _bind(sock, socket.getaddrinfo(host, port, family, kind, flags=socket.AI_NUMERICHOST)[0][4]):
+            if sharing is Sharing.REFUSED:
+                raise _Shared(errno.EADDRINUSE, SHARED)
+            if sharing is Sharing.TOLD:
+                log.warning("%s: %s, and each gets a part of what is asked", _where("" if both else host, port, kind), SHARED)
         if kind == socket.SOCK_STREAM:
             sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _bind(sock: socket.socket, name: tuple[Any, ...]) -> bool:
+    """Bind a socket; False where that is beside another one that shares the port."""
+    alone = True
+    if not hasattr(socket, "SO_REUSEPORT"):
+        sock.bind(name)
+        return alone
+    try:
+        sock.bind(name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        alone = False
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if not alone:
+        sock.bind(name)
+    return alone
+
+
+class _Shared(OSError):
+    """The port could be shared, which is not wanted."""
 
 
 def _widen(sock: socket.socket) -> None:
@@ -80,11 +120,15 @@ def shown(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def _where(address: str, port: int, kind: int) -> str:
+    return f"{shown(address, port)} ({'TCP' if kind == socket.SOCK_STREAM else 'UDP'})"
+
+
 def _refused(address: str, port: int, kind: socket.SocketKind, error: OSError) -> ListenError:
-    protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
-    where = f"cannot listen on {shown(address, port)} ({protocol})"
+    where = f"cannot listen on {_where(address, port, kind)}"
     if error.errno == errno.EADDRINUSE:
-        return ListenError(f"{where}: another program has it; end that one, or choose another port (-dns.port)")
+        who = SHARED if isinstance(error, _Shared) else "another program has it"
+        return ListenError(f"{where}: {who}; end that one, or choose another port (-dns.port)")
     if error.errno in (errno.EACCES, errno.EPERM):
         return ListenError(
             f"{where}: not permitted; ports below 1024 need root or the capability NET_BIND_SERVICE, "

@@ -1,31 +1,37 @@
 """TCP: messages with their length before them (RFC 1035 4.2.2), several of a connection in flight at once (RFC 7766 6.2.1).
 
-Replies leave as they are ready, in any order. A connection lets others have their turn after some messages, may have a few
-queries in flight, is not read from while it does not take its replies, and is closed when nothing comes of it; when there
-are too many, the one that has been quiet longest goes.
+What was read is answered message by message: from the memo, or by the listener where it need not wait; the replies leave in
+one write. Late replies leave as they are ready, in any order. A connection lets others have their turn after some messages,
+may have a few queries in flight, and is closed when nothing comes of it.
+
+Nothing more is read of a connection, nor answered, while it leaves any octet of its replies untaken, so what waits in memory
+is late replies only. They are bounded for each connection and for all together.
 """
 
 import asyncio
 import logging
 import socket
-from collections import OrderedDict
+import time
 
 from kdns.core.site import Listener
 from kdns.dns.query import Address, Transport
+from kdns.server.accept import Acceptor, client, Connections, room
 from kdns.server.in_flight import InFlight, outcome
-from kdns.server.sockets import BACKLOG
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 1000
 IN_FLIGHT = 32  # queries of one connection that wait
-AT_ONCE = 16  # messages of one connection that are answered before others on the loop have their turn
+AT_ONCE = 64  # messages of one connection that are answered before others on the loop have their turn
 LONGEST = 16384  # octets of a message; a query has no use for more
 IDLE = 10.0  # seconds without a message, all replies sent
 READ = 5.0  # seconds that a message may take to arrive
 WRITE = 5.0  # seconds that a client may leave its replies untaken
-UNTAKEN = 16384  # octets of replies that a client may leave untaken before no more are made for it
-MOST_UNTAKEN = 131072  # and before replies that were long in the making end the connection: many may come at one moment
+ROOM = 16384  # octets of replies that are made at once; and what the kernel is to keep of a connection, each way
+MOST_UNTAKEN = 131072  # octets of late replies that one connection may leave untaken: many may come at one moment
+ALL_UNTAKEN = 8 << 20  # and all together
+PARTS = 4  # of the process's descriptors, one part in so many is for connections
+TRUNCATED = 0x02  # TC, in the first octet of a reply without its id
 DRAIN = 5.0  # seconds that connections have to end when the socket is given up
 
 _room = memoryview(bytearray(LONGEST))  # what was just read; each connection takes its octets at once
@@ -34,52 +40,45 @@ _room = memoryview(bytearray(LONGEST))  # what was just read; each connection ta
 class Tcp:
     """A listening socket and its connections. `listener` may be exchanged at any time."""
 
-    def __init__(self, sock: socket.socket, listener: Listener, in_flight: InFlight) -> None:
+    def __init__(
+        self, sock: socket.socket, listener: Listener, in_flight: InFlight, connections: Connections | None = None
+    ) -> None:
         self.listener = listener
         self.in_flight = in_flight
-        self.most = CONNECTIONS
         self.idle, self.read, self.write = IDLE, READ, WRITE  # seconds
         self.loop = asyncio.get_running_loop()
-        self.connections: OrderedDict[_Connection, None] = OrderedDict()  # the longest quiet first
+        self.connections = Connections(room(CONNECTIONS, PARTS)) if connections is None else connections
+        self.mine: dict[_Connection, None] = {}
+        self.untaken = 0  # octets of replies that wait in memory, of all connections here
         self.closing = False
-        self._sock = sock
-        self._server: asyncio.Server | None = None
+        self._acceptor = Acceptor(sock, lambda: _Connection(self), self.connections)
         self._sweeper: asyncio.TimerHandle | None = None
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # or the kernel would keep megabytes of each connection
+            sock.setsockopt(socket.SOL_SOCKET, option, ROOM)
 
     async def start(self) -> None:
         """Accept connections from now on."""
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_UNTAKEN)  # or the kernel would keep megabytes of each
-        self._server = await self.loop.create_server(lambda: _Connection(self), sock=self._sock, backlog=BACKLOG)
+        self._acceptor.start()
         self._sweep()
 
     def _sweep(self) -> None:
         """Close what is idle, too slow, or stuck."""
         now = self.loop.time()
-        for connection in list(self.connections):
+        for connection in list(self.mine):
             connection.check(now)
         self._sweeper = self.loop.call_later(min(1.0, self.idle / 4, self.read / 4, self.write / 4), self._sweep)
-
-    def opened(self, connection: "_Connection") -> None:
-        """Make room for a connection."""
-        if len(self.connections) >= self.most:
-            quiet, _ = self.connections.popitem(last=False)
-            quiet.abort()
-        self.connections[connection] = None
 
     async def close(self, timeout: float = DRAIN) -> None:
         """Give the socket up: take the connections that are queued, answer what was asked, close."""
         end = self.loop.time() + timeout
-        if self._server is not None:
-            await asyncio.sleep(0.01)  # the loop accepts and reads meanwhile
-            self._server.close()
-        else:
-            self._sock.close()
+        await asyncio.sleep(0.01)  # the loop accepts and reads meanwhile
+        self._acceptor.close()
         self.closing = True
-        while self.connections and self.loop.time() < end:
-            for connection in list(self.connections):
+        while self.mine and self.loop.time() < end:
+            for connection in list(self.mine):
                 connection.end_if_done()
             await asyncio.sleep(0.01)
-        for connection in list(self.connections):
+        for connection in list(self.mine):
             connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -88,25 +87,31 @@ class Tcp:
 class _Connection(asyncio.BufferedProtocol):
     def __init__(self, server: Tcp) -> None:
         self._server = server
-        self._octets = bytearray()  # read and not yet answered
+        self._octets = b""  # read and not yet answered
         self._in_flight = 0
         self._stopped = False  # not read from: its turn is over, too much is in flight, or replies are not taken
         self._turn: asyncio.Handle | None = None
         self._eof = False
         self._active = self._began = server.loop.time()  # the last message or reply; the last octet of an unfinished message
         self._stuck = 0.0  # since when replies are not taken
+        self._untaken = 0  # octets of them that wait in memory
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(UNTAKEN)
-        self._client = _end(transport.get_extra_info("peername"))
+        transport.set_write_buffer_limits(0)  # whatever waits in memory is to be known
+        self._peer = _end(transport.get_extra_info("peername"))
         self._local = _end(transport.get_extra_info("sockname"))
-        self._server.opened(self)
+        self.client = client(self._peer.host)
+        self._server.mine[self] = None
+        if not self._server.connections.opened(self):
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.pop(self, None)
-        self._octets.clear()
+        self._server.connections.closed(self)
+        self._server.mine.pop(self, None)
+        self._weigh(0)
+        self._octets = b""
         if self._turn is not None:
             self._turn.cancel()
 
@@ -116,7 +121,9 @@ class _Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if not self._octets:
             self._began = self._server.loop.time()
-        self._octets += _room[:nbytes]
+            self._octets = bytes(_room[:nbytes])
+        else:
+            self._octets += _room[:nbytes]
         self._answer()
 
     def eof_received(self) -> bool:
@@ -130,32 +137,45 @@ class _Connection(asyncio.BufferedProtocol):
         self._turn = None
         if self._transport.is_closing():
             return
+        began = time.monotonic()
+        listener = self._server.listener
+        get = listener.memo.get
+        octets, length, at, space = self._octets, len(self._octets), 0, ROOM
         replies: list[bytes] = []
-        octets, at, room = self._octets, 0, UNTAKEN
-        for _ in range(AT_ONCE):
-            size = int.from_bytes(octets[at : at + 2], "big")
-            if size > LONGEST:
+        hits = messages = 0
+        more = True
+        while messages < AT_ONCE and space > 0:
+            end = at + 2 + int.from_bytes(octets[at : at + 2], "big")
+            if end > at + 2 + LONGEST:
                 self._transport.close()
                 return
-            if len(octets) < at + 2 + size or len(octets) < at + 2 or self._in_flight >= IN_FLIGHT or self._stuck:
+            if end > length or length < at + 2 or self._in_flight >= IN_FLIGHT or self._stuck:
                 more = False
                 break
-            wire = bytes(octets[at + 2 : at + 2 + size])
-            at += 2 + size
-            reply = self._start(wire)
+            entry = get(octets[at + 4 : end])
+            reply: bytes | None = None
+            if entry is not None:
+                reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
+                if reply[0] & TRUNCATED:  # for UDP
+                    reply = None
             if reply is not None:
-                replies.append(len(reply).to_bytes(2, "big") + reply)
-                room -= len(reply)
-                if room <= 0:
-                    more = True
-                    break
-        else:
-            more = True
+                entry.hits += 1  # type: ignore[union-attr]
+                hits += 1
+                replies += ((len(reply) + 2).to_bytes(2, "big"), octets[at + 2 : at + 4], reply)
+                space -= len(reply)
+            elif (reply := self._start(octets[at + 2 : end])) is not None:
+                replies += (len(reply).to_bytes(2, "big"), reply)
+                space -= len(reply)
+            messages += 1
+            at = end
         if at:
-            del octets[:at]
+            self._octets = octets[at:]
             self._touched()
         if replies:
-            self._transport.write(b"".join(replies))
+            self._write(b"".join(replies))
+        if hits:
+            listener.hits += hits
+            listener.hit_seconds += (time.monotonic() - began) * hits / messages
         if more:
             self._turn = self._server.loop.call_soon(self._answer)
         self._read_or_stop(more or self._in_flight >= IN_FLIGHT or bool(self._stuck))
@@ -164,10 +184,11 @@ class _Connection(asyncio.BufferedProtocol):
     def _start(self, wire: bytes) -> bytes | None:
         """The reply where it is there at once; else it is written later."""
         server = self._server
-        made = server.in_flight.start(server.listener.reply(wire, self._client, self._local, Transport.TCP))
+        made = server.in_flight.start(server.listener.reply(wire, self._peer, self._local, Transport.TCP))
         if not isinstance(made, asyncio.Task):
             return made
         self._in_flight += 1
+        server.connections.waits(self)
         made.add_done_callback(self._answered)
         return None
 
@@ -176,22 +197,35 @@ class _Connection(asyncio.BufferedProtocol):
         reply = outcome(task)
         if self._transport.is_closing():
             return
+        if not self._in_flight:
+            self._server.connections.quiet(self)
         if reply is not None:
-            if self._transport.get_write_buffer_size() > MOST_UNTAKEN:
+            if self._untaken > MOST_UNTAKEN:
                 self.abort()
                 return
-            self._transport.write(len(reply).to_bytes(2, "big") + reply)
+            self._write(len(reply).to_bytes(2, "big") + reply)
             self._touched()
         if self._stopped and self._turn is None:
             self._answer()
         else:
             self.end_if_done()
 
+    def _write(self, octets: bytes) -> None:
+        """Write replies; those who leave theirs are closed where too much waits in memory."""
+        self._transport.write(octets)
+        self._weigh(self._transport.get_write_buffer_size())
+        if self._untaken and self._server.untaken > ALL_UNTAKEN:
+            self.abort()
+
+    def _weigh(self, untaken: int) -> None:
+        self._server.untaken += untaken - self._untaken
+        self._untaken = untaken
+
     def _touched(self) -> None:
         """Something came of it: it is the last to be closed."""
         self._active = self._began = self._server.loop.time()
-        if self in self._server.connections:
-            self._server.connections.move_to_end(self)
+        if not self._in_flight:
+            self._server.connections.quiet(self)
 
     def _read_or_stop(self, stop: bool) -> None:
         if stop != self._stopped:
@@ -206,6 +240,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._stuck = 0.0
+        self._weigh(0)
         if self._turn is None:
             self._answer()
 
@@ -231,6 +266,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         self._transport.abort()
+        self._weigh(0)
 
 
 def _end(name: tuple[str, int]) -> Address:

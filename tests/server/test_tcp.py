@@ -1,14 +1,17 @@
 """TCP: several queries on one connection, and an end to what comes to nothing."""
 
 import asyncio
+import contextlib
 import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import dns.message
 import pytest
 
+from kdns.dns.query import Address, Transport
 from kdns.dns.response import Response, RRset
 from kdns.server import tcp
 from kdns.server.in_flight import InFlight
@@ -29,13 +32,13 @@ def serve(
         port = sock.getsockname()[1]
         served = tcp.Tcp(sock, listener(answer), in_flight)
         for name, value in limits.items():
-            setattr(served, name, value)
+            setattr(served.connections if name in ("most", "share") else served, name, value)
         await served.start()
         try:
             return await body(served, port)
         finally:
             await served.close(1)
-            assert (0, 0) == (len(served.connections), len(in_flight))
+            assert (0, 0, 0) == (len(served.connections), len(in_flight), served.untaken)
 
     return asyncio.run(run())
 
@@ -225,23 +228,132 @@ def test_no_more_replies_are_made_than_are_taken() -> None:
     async def body(served: tcp.Tcp, port: int) -> Any:
         loop = asyncio.get_running_loop()
         with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.setblocking(False)
             await loop.sock_connect(sock, ("127.0.0.1", port))
-            await asyncio.sleep(0.05)
-            (connection,) = served.connections
-            connection.pause_writing()  # as if the buffers of the kernel were full
             await loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 14))
-            await asyncio.sleep(0.05)
-            stuck = made
-            for step in (connection.resume_writing, connection.pause_writing):  # for one turn there is room
-                loop.call_soon(step)
-            await asyncio.sleep(0.05)
-            unstuck = made
-            loop.call_soon(connection.resume_writing)
-        await asyncio.sleep(0.05)
-        return stuck, unstuck
+            await asyncio.sleep(0.1)
+            stuck = made, 0 < served.untaken < 65536
+            left = 14 * (2 + len(question("a.test.", 16)) + 200 * 268)
+            while left:
+                left -= len(await asyncio.wait_for(loop.sock_recv(sock, 65536), 2))
+        return stuck, made
 
-    assert (0, 1) == serve(large, body)
+    assert ((1, True), 14) == serve(large, body)
+
+
+def test_all_clients_that_do_not_read_together_are_bounded() -> None:
+    """Late replies for many connections: the memory that waits is that of all, not of each."""
+    most = 0
+    release, began = asyncio.Event(), asyncio.Queue[None]()
+
+    async def late(query: Any) -> Response:
+        began.put_nowait(None)
+        await release.wait()
+        return Response(answer=(RRset(query.name, 16, 0, (b"\xff" + bytes(255),) * 220),))
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        nonlocal most
+        loop = asyncio.get_running_loop()
+        weigh = tcp._Connection._weigh
+
+        def weighed(self: Any, untaken: int) -> None:
+            nonlocal most
+            weigh(self, untaken)
+            most = max(most, served.untaken)
+
+        with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as close:
+            patch.setattr(tcp._Connection, "_weigh", weighed)
+            patch.setattr(tcp, "ALL_UNTAKEN", 400_000)
+            for _ in range(20):
+                sock = close.enter_context(socket.socket())
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                sock.setblocking(False)
+                await loop.sock_connect(sock, ("127.0.0.1", port))
+                await loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 2))
+            for _ in range(40):
+                await began.get()
+            release.set()
+            await asyncio.sleep(0.1)
+            return 0 < len(served.mine) < 20, served.untaken <= 400_000
+
+    assert (True, True) == serve(late, body)
+    assert 400_000 < most < 400_000 + 65536
+
+
+def test_a_kernel_keeps_little_of_each_connection() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.05)
+        (connection,) = served.mine
+        sock = connection._transport.get_extra_info("socket")
+        sizes = {sock.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_SNDBUF, socket.SO_RCVBUF)}
+        writer.close()
+        return sizes <= {tcp.ROOM, 2 * tcp.ROOM}
+
+    assert serve(known, body)
+
+
+def test_hits_of_the_memo() -> None:
+    """They start nothing, and carry their own ids; what is asked over TCP for having been cut over UDP is answered whole."""
+    started: list[str] = []
+    names = ["n1.test.", "n2.test.", "n1.test.", "n3.test.", "n2.test."]
+
+    async def answer(query: Any) -> Response:
+        started.append(query.name)
+        if query.name == "n3.test.":
+            rdata = tuple(b"\xff" + bytes(254) + bytes([i]) for i in range(9))
+            return Response(answer=(RRset(query.name, 16, 0, rdata),), stable_for=9e9)
+        return await known(query)
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        for name in ("n1.test.", "n2.test.", "n3.test."):
+            await served.listener.reply(question(name), Address("127.0.0.1", 5), Address("127.0.0.1", 53), Transport.UDP)
+        del started[:]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(*(question(name, id=id) for id, name in enumerate(names))))
+        replies = [await read(reader) for _ in names]
+        writer.close()
+        assert served.listener.hit_seconds > 0
+        return [(reply[1], len(dns.message.from_wire(reply).answer[0])) for reply in replies], served.listener.hits
+
+    assert ([(0, 1), (1, 1), (2, 1), (3, 9), (4, 1)], 4) == serve(answer, body)
+    assert ["n3.test."] == started
+
+
+def test_rotation_is_replayed() -> None:
+    async def rotates(query: Any) -> Response:
+        rdata = tuple(bytes((10, 0, 0, i)) for i in (1, 2, 3))
+        return Response(answer=(RRset(query.name, 1, 5, rdata),), stable_for=9e9, depends=("x",), rotate=True)
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        wire = question("a.test.")
+        await served.listener.reply(wire, Address("127.0.0.1", 5), Address("127.0.0.1", 53), Transport.UDP)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(*[wire] * 3))
+        replies = [await read(reader) for _ in range(3)]
+        writer.close()
+        return {addresses(reply)[0] for reply in replies}, served.listener.hits
+
+    assert ({"10.0.0.1", "10.0.0.2", "10.0.0.3"}, 3) == serve(rotates, body)
+
+
+def test_replies_of_one_read_leave_in_one_write() -> None:
+    writes: list[int] = []
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.05)
+        (connection,) = served.mine
+        write = connection._write
+        connection._write = lambda octets: (writes.append(len(octets)), write(octets))  # type: ignore
+        writer.write(framed(*(question(f"n{i % 3}.test.", id=i) for i in range(tcp.AT_ONCE))))
+        for _ in range(tcp.AT_ONCE):
+            await read(reader)
+        writer.close()
+
+    serve(known, body)
+    assert 1 == len(writes)
 
 
 def test_late_replies_that_nobody_takes_end_the_connection() -> None:
@@ -257,7 +369,7 @@ def test_late_replies_that_nobody_takes_end_the_connection() -> None:
             await loop.sock_connect(sock, ("127.0.0.1", port))
             await loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 30))
             await asyncio.sleep(0.1)
-            (connection,) = served.connections
+            (connection,) = served.mine
             write = connection._transport.write
 
             def weighed(octets: bytes) -> None:
@@ -301,6 +413,55 @@ def test_too_many_connections_close_the_one_quiet_longest() -> None:
         return gone
 
     assert serve(known, body, most=3)
+
+
+def test_one_that_waits_for_its_answer_is_not_put_out() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for i, (_, writer) in enumerate(streams[:2]):
+            writer.write(framed(question(f"n{i}.200.test.")))
+        await asyncio.sleep(0.05)
+        streams.append(await asyncio.open_connection("127.0.0.1", port))
+        gone = await ended(streams[2][0])  # it is the youngest of the three, and nothing is done for it
+        replies = [addresses(await read(reader)) for reader, _ in streams[:2]]
+        for _, writer in streams:
+            writer.close()
+        return gone, replies
+
+    assert (True, [["10.0.0.0"], ["10.0.0.1"]]) == serve(slow, body, most=3)
+
+
+def test_a_client_that_has_its_share_makes_room_itself() -> None:
+    async def connect(host: str, port: int) -> Streams:
+        return await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0))
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        other = await connect("127.0.0.2", port)  # quiet longest of all
+        streams = [await connect("127.0.0.1", port) for _ in range(5)]
+        gone = [await ended(streams[i][0]) for i in range(3)]
+        left = len(served.connections)
+        other[1].write(framed(question("n1.test.")))
+        reply = addresses(await read(other[0]))
+        for _, writer in [other, *streams]:
+            writer.close()
+        return gone, left, reply
+
+    assert ([True] * 3, 3, ["10.0.0.1"]) == serve(known, body, share=2)
+
+
+def test_where_all_wait_for_answers_a_new_one_is_refused() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(question("n1.100.test.")))
+        await asyncio.sleep(0.03)
+        second, second_writer = await asyncio.open_connection("127.0.0.1", port)
+        gone = await ended(second)
+        reply = addresses(await read(reader))
+        writer.close()
+        second_writer.close()
+        return gone, reply, served.connections.put_out
+
+    assert (True, ["10.0.0.1"], 1) == serve(slow, body, most=1)
 
 
 def test_garbage_ends_nothing() -> None:
