@@ -9,6 +9,7 @@ screening.py   names that may not reach an answer
 intake.py      objects as they came, into the store
 pages.py       a list in pages
 reflector.py   list and watch of one resource
+own_file.py    a file that nobody else may have written
 snapshot.py    what is known, in a file
 source.py      all of it: keeps a store at what the API server says
 """

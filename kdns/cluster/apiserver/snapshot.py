@@ -2,7 +2,8 @@
 
 A snapshot is frames, each a length (4 octets, big-endian) and so many octets of MessagePack: a header, objects by the
 hundred, an end with a checksum over all before it. A file that is cut short, was changed, is of another format or another
-Selection is refused as a whole. It is written beside its name and moved there, so there is always a whole one.
+Selection is refused as a whole, and so is one with an object that no API server could have said: a store believes what it
+is given. It is written beside its name and moved there, so there is always a whole one.
 
 Nothing here raises: a snapshot that cannot be read or written is one line in the log. Encoding holds the loop for a
 frame at a time; the disk, which may stall, is waited for in a thread.
@@ -11,6 +12,7 @@ frame at a time; the disk, which may stall, is waited for in a thread.
 import asyncio
 import logging
 import os
+import re
 import time
 import zlib
 from collections.abc import Iterator
@@ -19,16 +21,26 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from kdns.cluster.apiserver import own_file
+from kdns.cluster.columns import hostnames_of
 from kdns.cluster.objects import Namespace, Pod, Port, Selection, Service, Slice, Stored
 from kdns.cluster.store import Store
+from kdns.dns import names
+from kdns.errors import one_line
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 FRAME = 100  # objects
+MOST = 64 << 20  # octets: ten times what 10,000 Services with 100,000 endpoints take
 EVERY = 30.0  # seconds between two snapshots, at least
 HELD = 0.002  # seconds for which reading one holds the loop
 _LENGTH = 4
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
+
+
+_NAME = re.compile(r"[-.:a-z0-9]{1,253}").fullmatch  # ":" where slices are made of Endpoints
+_HOST = re.compile(r"[-_*.a-z0-9]{0,254}").fullmatch
 
 
 class Header(Struct, array_like=True):
@@ -77,7 +89,7 @@ class Snapshot:
         except FileNotFoundError:
             log.info("kubernetes: snapshot %s: there is none yet", self._path)
             return None
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever is in a file, it must not end the process
             log.warning("kubernetes: snapshot %s is not used: %s", self._path, _said(error))
             await store.replace(())
             return None
@@ -89,17 +101,19 @@ class Snapshot:
         for frame in list(_frames(octets))[1:-1]:
             part = _objects.decode(frame)
             for o in _of_kind[part.kind].decode(part.objects):
+                sound(o)
                 store.put(_shared(o, shared))
                 if time.perf_counter() > until:
                     await asyncio.sleep(0)
                     until = time.perf_counter() + HELD
 
     def _read(self) -> bytes:
-        with open(self._path, "rb") as file:
-            return file.read()
+        return own_file.read(self._path, MOST)
 
     def _check(self, octets: bytes) -> Header:
         """The header of a whole file; ValueError says why it may not be used."""
+        if packed := next((how for start, how in _PACKED.items() if octets.startswith(start)), ""):
+            raise ValueError(f"it is compressed ({packed})")
         frames = list(_frames(octets))
         if len(frames) < 2:
             raise ValueError("it is cut short")
@@ -108,6 +122,8 @@ class Snapshot:
             raise ValueError(f"it has format {header.format}, and this is kdns with format {FORMAT}")
         if header.selection != self._selection:
             raise ValueError("it was written with other options of what to select")
+        if not 0 <= header.written < 1 << 33 or len(header.cluster) > 100:
+            raise ValueError("its header is not one of kdns")
         body = memoryview(octets)[: -len(frames[-1]) - _LENGTH]
         if zlib.crc32(body) != _end.decode(frames[-1]).checksum:
             raise ValueError("it was changed since it was written")
@@ -121,7 +137,7 @@ class Snapshot:
         """Write what the store has; False where that failed."""
         beside = f"{self._path}.new"
         try:
-            file = await asyncio.to_thread(open, beside, "wb", 0)
+            file = await asyncio.to_thread(own_file.create, beside)
             try:
                 checksum = 0
                 for frame in self._encoded(store, cluster):
@@ -131,7 +147,7 @@ class Snapshot:
             finally:
                 file.close()
             await asyncio.to_thread(os.replace, beside, self._path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             if not self._failing:
                 log.warning("kubernetes: snapshot %s cannot be written, trying on: %s", self._path, _said(error))
             self._failing = True
@@ -157,7 +173,9 @@ class Snapshot:
 def _said(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    return "it was cut short or changed" if isinstance(error, msgspec.MsgspecError) else str(error)
+    if isinstance(error, msgspec.MsgspecError):
+        return "it was cut short or changed"
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
 def _framed(content: Struct) -> bytes:
@@ -171,7 +189,7 @@ def _frames(octets: bytes) -> Iterator[memoryview]:
     while at < len(view):
         size = int.from_bytes(view[at : at + _LENGTH], "big")
         at += _LENGTH + size
-        if at > len(view):
+        if at > len(view) or not size:
             raise ValueError("it is cut short")
         yield view[at - size : at]
 
@@ -179,3 +197,36 @@ def _frames(octets: bytes) -> Iterator[memoryview]:
 def _shared(o: Stored, seen: dict[tuple[Port, ...], tuple[Port, ...]]) -> Stored:
     """With equal lists of ports being one, as where objects come from an API server."""
     return o._replace(ports=seen.setdefault(o.ports, o.ports)) if isinstance(o, Service | Slice) else o
+
+
+def sound(o: Stored) -> None:
+    """ValueError where an object is not one that a source could have put: columns that do not fit, names that are none."""
+    key = o.name if isinstance(o, Namespace) else o.key
+    good = len(key) < 320 and all(map(_NAME, key.split("/"))) and key.count("/") == (not isinstance(o, Namespace))
+    if isinstance(o, Service):
+        good = good and all(len(ip) in (4, 16) for ip in o.ips) and _ports_are_sound(o.ports)
+        good = good and (o.alias is None or o.alias == names.absolute(o.alias))
+    elif isinstance(o, Pod):
+        good = good and all(len(ip) in (4, 16) for ip in o.ips)
+    elif isinstance(o, Slice):
+        good = good and o.width in (0, 4, 16) and _ports_are_sound(o.ports) and _columns_fit(o)
+    if not good:
+        raise ValueError(f"it has a {type(o).__name__} that is none: {one_line(key[:100])}")
+
+
+def _columns_fit(s: Slice) -> bool:
+    hostnames = hostnames_of(s)
+    count = len(s.addresses) // s.width if s.width else len(hostnames)
+    columns = (hostnames if s.hostnames is not None else None, s.pods, s.zones)
+    return (
+        len(s.addresses) == count * s.width
+        and (s.hostnames is None or s.hostnames[:1] == s.hostnames[-1:] == "\0")
+        and all(column is None or len(column) == count for column in columns)
+        and all(_HOST(hostname) for hostname in hostnames)
+        and all(map(_NAME, s.service.split("/"))) and s.service.count("/") == 1
+        and 0 <= s.total < 1 << 31
+    )  # fmt: skip
+
+
+def _ports_are_sound(ports: tuple[Port, ...]) -> bool:
+    return all(_HOST(p.name) and _HOST(p.protocol) and 0 <= p.number <= 65535 for p in ports)

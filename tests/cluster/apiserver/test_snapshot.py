@@ -1,7 +1,10 @@
 """A snapshot gives back what the store had, and is refused as a whole where it is not exactly that."""
 
 import asyncio
+import gzip
 import logging
+import os
+import stat
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from kdns.cluster.apiserver import snapshot
 from kdns.cluster.apiserver import source as apiserver
 from kdns.cluster.apiserver.snapshot import Snapshot
 from kdns.cluster.apiserver.source import ApiServer, Connection
@@ -71,7 +75,9 @@ REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "longer": (lambda octets: octets * 2, "was changed"),
     "another format": (lambda octets: octets[:5] + b"\x63" + octets[6:], "has format 99"),
     "something else": (lambda octets: b"#!/bin/sh\necho hello\n", "cut short"),
-    "zeros": (lambda octets: bytes(4096), "cut short or changed"),
+    "zeros": (lambda octets: bytes(4096), "cut short"),
+    "compressed": (gzip.compress, "it is compressed (gzip)"),
+    "too large": (lambda octets: octets + bytes(snapshot.MOST), "it is too large: more than 64 MiB"),
 }
 
 
@@ -96,6 +102,129 @@ def test_what_is_not_whole_is_refused_with_a_line(
     assert why in line
 
 
+WEB = Slice("prod/web-1", "prod/web", 4, names.packed("10.244.0.1"), None, HTTP, 1)
+UNSOUND: dict[str, Stored] = {
+    "a key that is none": Service("prod", (), ()),
+    "a name that is none": Service("prod/a\0b", (), ()),
+    "an address of three octets": Service("prod/web", (b"abc",), ()),
+    "an alias that is not absolute": Service("prod/web", (), (), "example.com"),
+    "a port that is none": Service("prod/web", (), (Port("http", 70000, "tcp"),)),
+    "a port of an odd name": Service("prod/web", (), (Port("a b", 80, "tcp"),)),
+    "a width that is none": WEB._replace(width=5),
+    "half an address": WEB._replace(addresses=b"\x0a\0"),
+    "hostnames for two": WEB._replace(hostnames=joined(["a", "b"])),
+    "an odd hostname": WEB._replace(hostnames=joined(["a\x1b"])),
+    "hostnames that are no column": WEB._replace(hostnames="abc"),
+    "Pods for two": WEB._replace(pods=("a", "b")),
+    "zones for none": WEB._replace(zones=()),
+    "a Service that is none": WEB._replace(service="web"),
+    "a Pod with half an address": Pod("prod/web-0", (b"a",)),
+    "a namespace with a slash": Namespace("a/b"),
+}
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_one_with_an_object_that_cannot_be_is_refused(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Raw(Store):
+        """Keeps what it is given, unseen."""
+
+        def put(self, *objects: Stored) -> None:
+            for o in objects:
+                self._tables[type(o)][o.name if isinstance(o, Namespace) else o.key] = o
+
+    async def test() -> None:
+        snapshot, odd, store = Snapshot(str(tmp_path / "s"), Selection()), Raw(), Store()
+        odd.put(*OBJECTS, UNSOUND[name])
+        await snapshot.write(odd, "uid-1")
+        assert await snapshot.load(store) is None
+        assert ({}, {}, {}, {}) == tables(store)
+
+    with caplog.at_level(logging.WARNING, "kdns"):
+        asyncio.run(test())
+    [line] = caplog.messages
+    assert f"is not used: it has a {type(UNSOUND[name]).__name__} that is none: " in line
+    assert line.isprintable()
+
+
+# ---------------------------------------------------------------- whose file
+
+
+def loads(path: Path) -> bool:
+    async def load() -> bool:
+        return await Snapshot(str(path), Selection()).load(Store()) is not None
+
+    return asyncio.run(load())
+
+
+def writes(path: Path) -> bool:
+    return asyncio.run(Snapshot(str(path), Selection()).write(stored(*OBJECTS), "uid-1"))
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+NOT_OURS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "writable by others": (lambda path: path.chmod(0o602), "it may be written to by others (mode 0602)"),
+    "writable by the group": (lambda path: path.chmod(0o620), "it may be written to by others (mode 0620)"),
+    "another user's": (lambda path: os.chown(path, 12345, 0), "it belongs to another user (uid 12345)"),
+    "in a folder for all": (lambda path: path.parent.chmod(0o777), "may be written to by others (mode 0777); name a directory"),
+    "in another user's folder": (lambda path: os.chown(path.parent, 12345, 0), "belongs to another user (uid 12345)"),
+    "a link": (linked, "it is a symbolic link"),
+    "a FIFO": (fifo, "it is not a file"),
+    "a folder": (folder_instead, "Is a directory"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_OURS)
+def test_one_that_somebody_else_could_have_written_is_refused(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if "another user" in name and os.geteuid():
+        pytest.skip("only root gives files away")
+    change, why = NOT_OURS[name]
+    path = tmp_path / "own" / "s"
+    assert writes(path)
+    change(path)
+    with caplog.at_level(logging.WARNING, "kdns"):
+        assert not loads(path)
+    [line] = caplog.messages
+    assert line.startswith(f"kubernetes: snapshot {path} is not used: ")
+    assert why in line
+
+
+def test_it_is_written_where_nobody_else_may_write_and_through_no_link(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, precious = tmp_path / "own" / "s", tmp_path / "precious"
+    precious.write_text("as it was")
+    assert writes(path)
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    path.with_name("s.new").symlink_to(precious)
+    path.unlink()
+    path.symlink_to(precious)
+    assert writes(path)
+    assert "as it was" == precious.read_text()
+    assert path.is_file() and not path.is_symlink()
+    assert loads(path)
+    path.parent.chmod(0o777)
+    with caplog.at_level(logging.WARNING, "kdns"):
+        assert not writes(path)
+    [line] = caplog.messages
+    assert "cannot be written, trying on: its directory " in line
+
+
 def test_another_selection_is_refused(tmp_path: Path) -> None:
     async def test() -> None:
         path, store = str(tmp_path / "s"), Store()
@@ -110,16 +239,17 @@ def test_what_cannot_be_read_or_written_is_a_line_each_time_it_begins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
-        folder = tmp_path / "absent"
+        folder = tmp_path / "absent" / "too"
         snapshot, store = Snapshot(str(folder / "s"), Selection()), stored(*OBJECTS)
         assert await snapshot.load(Store()) is None
         assert [False, False] == [await snapshot.write(store, ""), await snapshot.write(store, "")]
-        folder.mkdir()
+        folder.parent.mkdir()
         assert await snapshot.write(store, "")
 
     with caplog.at_level(logging.WARNING, "kdns"):
         asyncio.run(test())
-    where = f"kubernetes: snapshot {tmp_path / 'absent' / 's'}"
+    assert 0o700 == stat.S_IMODE((tmp_path / "absent" / "too").stat().st_mode)
+    where = f"kubernetes: snapshot {tmp_path / 'absent' / 'too' / 's'}"
     assert [
         f"{where} cannot be written, trying on: No such file or directory", f"{where} is written again"
     ] == caplog.messages  # fmt: skip
