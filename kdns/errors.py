@@ -12,7 +12,7 @@ in one place for each query (`core`).
             Refused      an API server that says no
         ListenError      an address that cannot be listened on
         UpstreamError    no usable reply
-            NoReply, Closed, Garbage
+            NoReply, Closed, Garbage, Spoofed
 """
 
 import re
@@ -112,3 +112,7 @@ class Closed(UpstreamError):
 
 class Garbage(UpstreamError):
     """A reply that is no DNS message."""
+
+
+class Spoofed(UpstreamError):
+    """What came over UDP looks as if someone guessed at replies (RFC 5452): the question is to be asked over TCP."""

@@ -6,9 +6,11 @@ Description
     background, asked after all others meanwhile, and not at all once it is down. Where all are down, they are tried by
     chance.
 
-    Questions leave from source ports that change often, with random ids; what is no reply to a question that waits is
-    ignored. TCP and TLS connections are kept, with several questions under way on each. Each question carries EDNS of our
-    own, so that large answers are known whole (see *bufsize*); DO, CD and AD go through, other EDNS options do not.
+    Questions leave with random ids, from a new source port for every eight; what is no reply to a question that waits is
+    ignored, and where someone guesses the question is asked over TCP. TCP and TLS connections are kept, with several
+    questions under way on each. Each question carries EDNS of our own, so that large answers are known whole (see
+    *bufsize*); DO and CD go through, other EDNS options do not. Where a question with EDNS has no reply it is asked without,
+    and its upstream after that until EDNS passes again.
 
     A file of nameservers is watched: a change is taken up within seconds, and one that names no server is logged and changes
     nothing.
@@ -70,6 +72,8 @@ Metrics
     - `coredns_forward_max_concurrent_rejects_total`
     - `coredns_forward_requests_total{to}`, `coredns_forward_responses_total{to, rcode}`,
       `coredns_forward_request_duration_seconds{to, rcode}`, `coredns_forward_healthcheck_failures_total{to}`: older names.
+    - `kdns_forward_without_edns{to}`: 1 for an upstream that is asked without EDNS; `kdns_forward_spoofed_total{to}`: times
+      that someone guessed at its replies.
     - `kdns_forward_latency_seconds{to}`, smoothed; `kdns_forward_down{to}`: 1 for an upstream that is down or taken out.
 
 Examples
@@ -205,7 +209,7 @@ class Forward:
         before, self.upstreams = self.upstreams, [self._make(target) for target in self._sources.targets]
         for upstream in before:
             if upstream not in self.upstreams:
-                upstream.health.rest()
+                upstream.rest()
 
     def _takes(self, name: str) -> bool:
         choices = self._choices
@@ -227,7 +231,8 @@ class Forward:
         while order and (left := deadline - time.monotonic()) > 0:
             try:
                 timeout = min(choices.read_timeout, left)
-                last = await self._exchange(order[(fails + replies) % len(order)], query, tcp, timeout)
+                silence = any(isinstance(error, NoReply) for error in failures.values())
+                last = await self._exchange(order[(fails + replies) % len(order)], query, tcp, timeout, silence)
             except UpstreamError as error:
                 failures[order[(fails + replies) % len(order)].name] = error
                 fails += 1
@@ -241,15 +246,17 @@ class Forward:
                 return last
         return last or self._failed(failures)
 
-    def _exchange(self, upstream: Upstream, query: Query, tcp: bool, timeout: float) -> Coroutine[Any, Any, Response]:
+    def _exchange(
+        self, upstream: Upstream, query: Query, tcp: bool, timeout: float, silence: bool = False
+    ) -> Coroutine[Any, Any, Response]:
         if self._choices.prefer_udp and not tcp:
-            return self._exchange_by_both(upstream, query, timeout)
-        return upstream.ask(query, tcp, timeout, self._site.udp_size)
+            return self._exchange_by_both(upstream, query, timeout, silence)
+        return upstream.ask(query, tcp, timeout, self._site.udp_size, silence)
 
-    async def _exchange_by_both(self, upstream: Upstream, query: Query, timeout: float) -> Response:
+    async def _exchange_by_both(self, upstream: Upstream, query: Query, timeout: float, silence: bool) -> Response:
         """Over UDP, and over TCP again where the reply is truncated."""
         began = time.monotonic()
-        response = await upstream.ask(query, False, timeout, self._site.udp_size)
+        response = await upstream.ask(query, False, timeout, self._site.udp_size, silence)
         if not response.flags & TC:
             return response
         return await upstream.ask(query, True, timeout - (time.monotonic() - began), self._site.udp_size)

@@ -2,9 +2,10 @@
 
 tallies.py     what is counted
 targets.py     the words that name upstreams in a Corefile, and files of nameservers
-waiting.py     questions that wait for their replies, by id (no I/O)
+outstanding.py questions that have no reply yet, by id (no I/O)
 udp.py         questions over UDP, from source ports that change
 tcp.py         questions over TCP and DNS over TLS, on connections that are kept
+edns.py        whether EDNS passes to an upstream and back
 health.py      whether an upstream answers at all
 upstream.py    one upstream: all of the above
 policies.py    which of several is asked first

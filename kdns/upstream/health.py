@@ -18,7 +18,7 @@ SLOWEST = 10.0  # seconds between checks at most, where the interval itself is n
 GROWTH = 1.5
 
 
-class Health:
+class HealthChecks:
     """One upstream's. `check` asks it anything and raises UpstreamError; `max_fails` 0 means that nothing is ever down."""
 
     def __init__(self, name: str, check: Callable[[], Awaitable[None]], interval: float, max_fails: int) -> None:

@@ -37,7 +37,8 @@ class Tallies:
         self.opened = Counter("coredns_proxy_conn_cache_misses_total", "Sockets opened.", by_proto)
         self.broken = Counter("coredns_forward_healthcheck_broken_total", "Times that all upstreams were down.")
         self.rejected = Counter("coredns_forward_max_concurrent_rejects_total", "Queries over max_concurrent.")
-        self.states: dict[str, Callable[[], tuple[float, bool]]] = {}  # by upstream: its latency, and is it down?
+        self.spoofed = Counter("kdns_forward_spoofed_total", "Times that someone guessed at replies.", ("to",))
+        self.states: dict[str, Callable[[], tuple[float, bool, bool]]] = {}  # by upstream: its latency, down, without EDNS
 
     def reuse(self, to: str, proto: str) -> Reuse:
         return Reuse(self.reused, self.opened, to, proto)
@@ -65,9 +66,10 @@ class Tallies:
             failed.add(to, by=times)
         latencies = Gauge("kdns_forward_latency_seconds", "Smoothed latency of an upstream.", ("to",))
         down = Gauge("kdns_forward_down", "1 for an upstream that is down, or taken out.", ("to",))
+        without = Gauge("kdns_forward_without_edns", "1 for an upstream that is asked without EDNS.", ("to",))
         for to, state in self.states.items():
-            latencies.values[to,], down.values[to,] = state()
+            latencies.values[to,], down.values[to,], without.values[to,] = state()
         return [
             durations, older, responses, failed, self.requests, self.failed_checks, self.reused, self.opened, self.broken,
-            self.rejected, latencies, down,
+            self.rejected, self.spoofed, latencies, down, without,
         ]  # fmt: skip

@@ -4,16 +4,21 @@ A word is an address, with a port or without, `tls://` before it for DNS over TL
 the server's certificate; or a file such as /etc/resolv.conf, whose `nameserver` lines count.
 """
 
+import logging
+import os
 import re
 import ssl
+import stat
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 from kdns.config.directive import host_port
 
+log = logging.getLogger(__name__)
+
 PLAIN, TLS = 53, 853
-MOST = 1 << 20  # octets of a file of nameservers
+MOST_OCTETS, MOST_SERVERS = 1 << 16, 15  # of a file of nameservers; libc takes three servers
 
 
 class Target(NamedTuple):
@@ -72,19 +77,37 @@ def target(word: str, root: str = "") -> Target | str:
 
 
 def nameservers(path: str) -> tuple[Target, ...]:
-    """The servers that a file such as resolv.conf(5) names, in its order, each once; OSError, ValueError (no text).
+    """The servers that a file such as resolv.conf(5) names, in its order, each once, the first 15; OSError, ValueError.
 
     A line that names no address is passed over, as libc does.
     """
-    with open(path, encoding="utf-8") as file:
-        text = file.read(MOST)
-    found = []
-    for line in text.splitlines():
+    found: dict[Target, None] = {}
+    for line in _text(path).splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "nameserver":
+            if len(found) == MOST_SERVERS:
+                log.warning("%s names more than %d nameservers: the others are not asked", path, MOST_SERVERS)
+                break
             try:
                 ip_address(words[1])
             except ValueError:
                 continue
-            found.append(Target(words[1]))
-    return tuple(dict.fromkeys(found))
+            found[Target(words[1])] = None
+    return tuple(found)
+
+
+def _text(path: str) -> str:
+    """What a file of text says. Neither a FIFO nor a device is waited for, and none is read to an end it may not have."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path} is not a regular file")
+        octets = os.read(descriptor, MOST_OCTETS + 1)
+    finally:
+        os.close(descriptor)
+    if len(octets) > MOST_OCTETS:
+        raise ValueError(f"{path} has over {MOST_OCTETS} octets")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8") from None

@@ -10,13 +10,13 @@ import ssl
 import time
 
 from kdns.errors import Closed, UpstreamError
+from kdns.upstream.outstanding import Outstanding
 from kdns.upstream.tallies import Reuse
 from kdns.upstream.udp import reason
-from kdns.upstream.waiting import Waiting
 
 CONNECTIONS = 16  # to one upstream
 QUESTIONS = 1000  # under way on one connection
-LIES = 64
+LIES = 64  # messages that are no reply to an outstanding question, which end a connection
 CONNECT = 5.0  # seconds that a connection may take to be had
 
 
@@ -24,9 +24,10 @@ class Stream(asyncio.Protocol):
     """One connection, from before it is made. Questions asked before are sent once it is."""
 
     def __init__(self, dial: "Streams", now: float) -> None:
-        self.waiting = Waiting()
+        self.outstanding = Outstanding()
         self.born = self.used = now
         self.usable = True
+        self.lies = 0
         self._streams = dial
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
@@ -56,7 +57,7 @@ class Stream(asyncio.Protocol):
             self.end(UpstreamError(reason(error)))
 
     async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
-        id, replied = self.waiting.add(question, expires)
+        id, replied = self.outstanding.add(question, expires)
         octets = (len(body) + 2).to_bytes(2, "big") + id.to_bytes(2, "big") + body
         if self._transport is None:
             self._unsent.append(octets)
@@ -65,7 +66,7 @@ class Stream(asyncio.Protocol):
         try:
             return await replied
         finally:
-            self.waiting.drop(id, replied)
+            self.outstanding.drop(id, replied)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -80,10 +81,10 @@ class Stream(asyncio.Protocol):
         received = self._received
         received += octets
         while len(received) >= 2 and len(received) >= 2 + (size := int.from_bytes(received[:2], "big")):
-            self.waiting.take(bytes(received[2 : 2 + size]))
+            self.lies += not self.outstanding.take(bytes(received[2 : 2 + size]))
             del received[: 2 + size]
         self.used = time.monotonic()
-        if self.waiting.lies >= LIES:
+        if self.lies >= LIES:
             self.end(UpstreamError("it sends replies that nobody asked for"))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -93,7 +94,7 @@ class Stream(asyncio.Protocol):
         """No more: who waits is told why."""
         self.usable = False
         self._streams.gone(self)
-        self.waiting.fail(error)
+        self.outstanding.fail(error)
         if self._transport is not None:
             self._transport.abort()
 
@@ -128,12 +129,12 @@ class Streams:
 
     def _stream(self, now: float) -> Stream:
         young = [stream for stream in self._open if not self._age or now - stream.born < self._age]
-        best = min(young, key=lambda stream: len(stream.waiting), default=None)
-        if best is None or (len(best.waiting) and len(self._open) < CONNECTIONS):
+        best = min(young, key=lambda stream: len(stream.outstanding), default=None)
+        if best is None or (len(best.outstanding) and len(self._open) < CONNECTIONS):
             self._reuse.missed()
             best = Stream(self, now)
             self._open.append(best)
-        elif len(best.waiting) >= QUESTIONS:
+        elif len(best.outstanding) >= QUESTIONS:
             raise UpstreamError(f"{QUESTIONS} questions are under way on each of its connections")
         else:
             self._reuse.hit()
@@ -148,8 +149,8 @@ class Streams:
         """End the waiting that is over, close connections that are idle or old; is any left open?"""
         idle = []
         for stream in list(self._open):
-            stream.waiting.expire(now)
-            if stream.waiting or not stream.connected:
+            stream.outstanding.expire(now)
+            if stream.outstanding or not stream.connected:
                 continue
             if now - stream.used >= self._idle or (self._age and now - stream.born >= self._age):
                 stream.end(Closed("it was idle"))

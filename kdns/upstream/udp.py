@@ -1,67 +1,77 @@
 """Questions to one upstream over UDP.
 
-An answer made up by someone else must guess the id and the source port (RFC 5452). So each question leaves by one of
-a few connected sockets, chosen by chance, each with a port of the system's choice; a socket serves some hundred
-questions or some seconds, and is then replaced. Being connected, it takes packets from the upstream alone, and hears
-at once where the upstream's port is closed. `add_reader` costs a third of a transport of asyncio's. The questions of one
-turn of the loop leave one after another in the next: upstreams that wake up in between cost more than the sending.
+An answer made up by someone else must guess the id and the source port (RFC 5452). So a connected socket, whose port the
+system draws, asks a few questions within a second and is then replaced. Being connected, it takes packets from the
+upstream alone, and hears at once where the upstream's port is closed. What comes with an id that the socket never used was
+guessed: after a few such replies its questions are to be asked over TCP, and the next one leaves from another port.
+
+Sockets come and go by the thousand, so they share one selector, itself read by the event loop: with a reader of
+asyncio's for each, a question costs a tenth more. The questions of one turn of the loop leave one after another in the next:
+upstreams that wake up in between cost more than the sending.
 """
 
 import asyncio
+import random
+import selectors
 import socket
 import time
 
-from kdns.errors import UpstreamError
+from kdns.errors import Spoofed, UpstreamError
+from kdns.upstream.outstanding import Outstanding, Replied
 from kdns.upstream.tallies import Reuse
-from kdns.upstream.waiting import fresh_id, Replied, Waiting
 
-PORTS = 4  # sockets that new questions choose from: a power of two
-QUESTIONS = 128  # that one socket asks
-LIES = 64  # that make a socket suspicious: someone guesses, another port it is
-BATCH = 32  # datagrams read at a time, so that a flood leaves room for others
+QUESTIONS = 8  # that one socket asks
+LIFE = 1.0  # seconds in which it asks them
+GUESSES = 3  # replies with ids that were never used, which make a socket suspicious
+SOCKETS = 512  # to one upstream; where there are as many, or no more descriptors, they ask more questions each
+BATCH = 32  # datagrams of one socket read at a time, so that a flood leaves room for others
 
 _buffer = bytearray(65535)  # of all sockets: what is read is copied out at once
 _view = memoryview(_buffer)
 
 
-class Port:
+class SourcePort:
     """One connected socket."""
 
-    __slots__ = ("ends", "left", "socket", "waiting")
+    __slots__ = ("ends", "guesses", "ids", "outstanding", "socket")
 
-    def __init__(self, sock: socket.socket, ends: float) -> None:
+    def __init__(self, sock: socket.socket, ends: float, exact: bool) -> None:
         self.socket = sock
-        self.waiting = Waiting()
-        self.left = QUESTIONS
+        self.outstanding = Outstanding(exact)
+        self.ids: set[int] = set()  # all that it used: a reply that is late or comes twice is no guess
+        self.guesses = 0
         self.ends = ends
 
     def worn(self, now: float) -> bool:
-        return self.left <= 0 or now >= self.ends or self.waiting.lies >= LIES
+        return len(self.ids) >= QUESTIONS or now >= self.ends or self.guesses >= GUESSES
 
 
 class Datagrams:
-    """The sockets of one upstream. `life` is how many seconds each serves; `source` the address to ask from, or none."""
+    """The sockets of one upstream. `source` is the address to ask from, or none; `exact`: see `Outstanding`."""
 
-    def __init__(self, address: tuple[str, int], source: str, life: float, reuse: Reuse) -> None:
-        self._address, self._source, self._life, self._reuse = address, source, life, reuse
-        self._choice: list[Port | None] = [None] * PORTS
-        self._open: list[Port] = []
-        self._unsent: list[tuple[Port, bytes, Replied]] = []
+    def __init__(self, address: tuple[str, int], source: str, reuse: Reuse, exact: bool = False) -> None:
+        self._address, self._source, self._reuse, self._exact = address, source, reuse, exact
+        self._next: SourcePort | None = None  # which asks the next question, if it is not worn
+        self._open: set[SourcePort] = set()
+        self._selector: selectors.DefaultSelector | None = None
+        self._unsent: list[tuple[SourcePort, bytes, Replied]] = []
 
     async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
         """Send a message (all but its id) whose question section is given; the reply, or UpstreamError."""
-        try:
-            port = self._port()
-        except OSError as error:
-            raise UpstreamError(reason(error)) from None
-        id, replied = port.waiting.add(question, expires)
+        port = self._next
+        if port is None or port.worn(time.monotonic()):
+            port = self._fresh()
+        else:
+            self._reuse.hit()
+        id, replied = port.outstanding.add(question, expires)
+        port.ids.add(id)
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent.append((port, id.to_bytes(2, "big") + body, replied))
         try:
             return await replied
         finally:
-            port.waiting.drop(id, replied)
+            port.outstanding.drop(id, replied)
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -72,58 +82,80 @@ class Datagrams:
                 if not replied.done():
                     replied.set_exception(UpstreamError(reason(error)))
 
-    def _port(self) -> Port:
-        at = fresh_id() % PORTS
-        port = self._choice[at]
-        if port is None or port.worn(time.monotonic()):
-            port = self._choice[at] = self._opened()
-            self._reuse.missed()
-        else:
-            self._reuse.hit()
-        port.left -= 1
+    def _fresh(self) -> SourcePort:
+        """A new socket; UpstreamError where it cannot be had and there is no other."""
+        try:
+            if len(self._open) >= SOCKETS:
+                raise OSError("too many sockets")
+            sock = connected(self._address, self._source)
+        except OSError as error:
+            others = [port for port in self._open if port.guesses < GUESSES]
+            if not others:
+                raise UpstreamError(reason(error)) from None
+            return random.choice(others)
+        port = self._next = SourcePort(sock, time.monotonic() + LIFE, self._exact)
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+            asyncio.get_running_loop().add_reader(self._selector.fileno(), self._readable)
+        self._selector.register(sock, selectors.EVENT_READ, port)
+        self._open.add(port)
+        self._reuse.missed()
         return port
 
-    def _opened(self) -> Port:
-        sock = connected(self._address, self._source)
-        port = Port(sock, time.monotonic() + self._life)
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._readable, port)
-        self._open.append(port)
-        return port
+    def _readable(self) -> None:
+        if self._selector is not None:
+            for key, _ in self._selector.select(0):
+                self._read(key.data)
 
-    def _readable(self, port: Port) -> None:
+    def _read(self, port: SourcePort) -> None:
         """Take what came, a batch at most."""
-        sock, waiting = port.socket, port.waiting
+        sock, outstanding = port.socket, port.outstanding
         try:
             for _ in range(BATCH):
                 size = sock.recv_into(_buffer)
-                waiting.take(bytes(_view[:size]))
-                if not waiting:
+                wire = bytes(_view[:size])
+                if not outstanding.take(wire) and self._is_guess(port, wire):
+                    port.guesses += 1
+                    if port.guesses == GUESSES:
+                        outstanding.fail(Spoofed("someone guesses at its replies"))
+                if not outstanding:
                     break
         except BlockingIOError:
             return
         except OSError as error:
-            waiting.fail(UpstreamError(reason(error)))
-        if not waiting and waiting.lies >= LIES:
+            outstanding.fail(UpstreamError(reason(error)))
+        if not outstanding and (port is not self._next or port.worn(time.monotonic())):
             self._close(port)
+
+    def _is_guess(self, port: SourcePort, wire: bytes) -> bool:
+        """Neither a late reply nor one that came twice."""
+        id = int.from_bytes(wire[:2], "big")
+        return id in port.outstanding or id not in port.ids
 
     def sweep(self, now: float) -> bool:
         """End the waiting that is over, close sockets that are worn; is any left open?"""
         for port in list(self._open):
-            port.waiting.expire(now)
-            if not port.waiting and port.worn(now):
+            port.outstanding.expire(now)
+            if not port.outstanding and (port is not self._next or port.worn(now)):
                 self._close(port)
         return bool(self._open)
 
     def close(self) -> None:
         for port in list(self._open):
             self._close(port)
+        if self._selector is not None:
+            asyncio.get_running_loop().remove_reader(self._selector.fileno())
+            self._selector.close()
+            self._selector = None
 
-    def _close(self, port: Port) -> None:
-        asyncio.get_running_loop().remove_reader(port.socket.fileno())
-        port.socket.close()
-        port.waiting.fail(UpstreamError("the server is ending"))
+    def _close(self, port: SourcePort) -> None:
+        if self._selector is not None:
+            self._selector.unregister(port.socket)
         self._open.remove(port)
-        self._choice = [None if other is port else other for other in self._choice]
+        port.socket.close()
+        port.outstanding.fail(UpstreamError("the server is ending"))
+        if port is self._next:
+            self._next = None
 
 
 def connected(address: tuple[str, int], source: str) -> socket.socket:

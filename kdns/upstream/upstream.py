@@ -2,17 +2,17 @@
 
 EDNS is hop by hop (RFC 6891 6.1.1): each question carries an OPT record of ours, with our size and the client's DO,
 whether or not the client sent one; so an answer of more than 512 octets is known whole, and cut for each client as it
-needs. A server that does not know EDNS is asked without it. RD, AD and CD go through, the client's EDNS options do
-not.
+needs. Where EDNS does not pass it is asked without (see `edns`). RD and CD are the client's; AD is always set, so that
+whoever shares an answer learns whether it was validated (RFC 6840 5.7). The client's EDNS options do not go through.
 """
 
 import asyncio
+import random
 import ssl
 import struct
 import time
-from collections.abc import Coroutine
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncio_dgram
 
@@ -20,23 +20,23 @@ from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.reply import decode
 from kdns.dns.response import Response
-from kdns.dns.types import AD, CD, DO, FORMERR, IN, NOTIMP, NS, OPT, RD
-from kdns.errors import NoReply, UpstreamError
-from kdns.upstream.health import Health
+from kdns.dns.types import AD, CD, DO, FORMERR, IN, NOTIMP, NS, OPT, OUR_SIZE, RD
+from kdns.errors import Garbage, NoReply, Spoofed, UpstreamError
+from kdns.upstream.edns import Edns
+from kdns.upstream.health import HealthChecks
+from kdns.upstream.outstanding import fresh_id
 from kdns.upstream.tallies import Tallies
 from kdns.upstream.targets import Target, Tls
 from kdns.upstream.tcp import Streams
 from kdns.upstream.udp import connected, Datagrams, reason
-from kdns.upstream.waiting import fresh_id
 
 TICK = 0.05  # seconds by which a time limit may be late
 CHECK = 1.0  # seconds that a check waits for its reply
-WITHOUT_EDNS = 600.0  # seconds for which a server that does not know EDNS is asked without
 SMOOTHING = 1 / 8  # the weight of the latest reply in the latency
 
 
 class Options(NamedTuple):
-    """What an upstream is told beside its address. Seconds."""
+    """How an upstream is asked. Seconds."""
 
     expire: float = 10.0
     max_age: float = 0.0
@@ -48,101 +48,158 @@ class Options(NamedTuple):
     domain: str = "."
     force_tcp: bool = False
     tls: Tls = Tls()
+    random_case: bool = False  # over UDP letters of the name are upper or lower case by chance (0x20)
 
 
 class Upstream:
     """A server that questions are forwarded to, with its sockets and its health."""
 
-    def __init__(self, target: Target, options: Options, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target: Target, asking: Options, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
         self.target, self.name = target, str(target)
         self.latency = 0.0  # seconds, smoothed; 0: not known yet
         self.excluded = ""  # why it is not to be asked, or nothing
-        self._options, self._tallies = options, tallies
+        self._asking, self._tallies = asking, tallies
         self._to = (self.name,)
         address = (target.host, target.port)
-        self._datagrams = Datagrams(address, options.source, options.expire, tallies.reuse(self.name, "udp"))
+        self._datagrams = Datagrams(address, asking.source, tallies.reuse(self.name, "udp"), asking.random_case)
         self._streams = Streams(
-            address, options.source, options.expire, options.max_age, options.max_idle,
+            address, asking.source, asking.expire, asking.max_age, asking.max_idle,
             tallies.reuse(self.name, "tcp-tls" if target.tls else "tcp"),
-            context if target.tls else None, target.server_name or options.tls.server_name,
+            context if target.tls else None, target.server_name or asking.tls.server_name,
         )  # fmt: skip
-        self.health = Health(self.name, self._check, options.interval, options.max_fails)
-        self._ticking: asyncio.TimerHandle | None = None
-        self._without_edns = 0.0  # until when
+        self.health = HealthChecks(self.name, self._check, asking.interval, asking.max_fails)
+        self.edns = Edns(self._check_edns)
+        self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
         tallies.states[self.name] = self._state
 
-    async def ask(self, query: Query, tcp: bool, timeout: float, size: int) -> Response:
+    async def ask(self, query: Query, tcp: bool, timeout: float, size: int, after_silence: bool = False) -> Response:
         """What the upstream says, within so many seconds; UpstreamError where it says nothing that can be used.
 
-        `tcp` asks over TCP, which DNS over TLS always is; `size` is the octets of UDP payload that we take.
+        `tcp` asks over TCP, which DNS over TLS always is; `size` is the octets of UDP payload that we take;
+        `after_silence`: the same question had no reply, from this upstream or another.
         """
         if self._closed:
             raise UpstreamError("the server is ending")
         began = time.monotonic()
         to = self._tallies.requests.values
         to[self._to] = to.get(self._to, 0.0) + 1
-        head = _HEAD(query.flags & (RD | AD | CD), 1, 0, 0)
+        tcp = tcp or self.target.tls
+        opt = _opt(size, query.do) if tcp or self.edns.offered(began, after_silence) else b""
         try:
-            if began < self._without_edns:
-                wire = await self._exchange(head + b"\0\0" + query.question, query.question, tcp, began + timeout)
-            else:
-                body = head + b"\0\1" + query.question + _opt(size, query.do)
-                wire = await self._exchange(body, query.question, tcp, began + timeout)
-                if _knows_no_edns(wire):
-                    wire = await self._exchange(head + b"\0\0" + query.question, query.question, tcp, began + timeout)
-                    self._without_edns = 0.0 if _knows_no_edns(wire) else began + WITHOUT_EDNS
-            response = decode(wire, query, self.name)
+            response, wire = await self._exchange(query, opt, tcp, began + timeout)
+            if opt and (response.rcode > 15 or _knows_no_edns(wire)):
+                response, wire = await self._exchange(query, b"", tcp, began + timeout)
+                if not _knows_no_edns(wire):
+                    self.edns.refused(began)
         except UpstreamError as error:
-            self._took(timeout)
-            if not self._closed:
-                self.health.failed()
+            self._failed(error, opt, tcp, timeout)
             if isinstance(error, NoReply):
                 raise NoReply(f"no reply within {timeout:.3g} s") from None
             raise
-        took = time.monotonic() - began
-        self._took(took)
-        if self.health.suspect:
-            self.health.answered()
-        self._tallies.took(self.name, response.rcode, took)
+        now = time.monotonic()
+        self._answered(now - began)
+        if not tcp:
+            if opt:
+                self.edns.passed = now
+            else:
+                self.edns.answered_without()
+        self._tallies.took(self.name, response.rcode, now - began)
         return response
+
+    async def _exchange(self, query: Query, opt: bytes, tcp: bool, expires: float) -> tuple[Response, bytes]:
+        """One question and its reply, as it is and decoded, over TCP where someone guesses at replies over UDP."""
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(TICK, self._sweep)
+        asked = question = query.question
+        flags = query.flags & (RD | CD)
+        head = _HEAD(flags | AD, 1, 0, 0) + b"\0\1" if opt else _HEAD(flags, 1, 0, 0) + b"\0\0"
+        if tcp:
+            wire = await self._streams.ask(head + question + opt, question, expires)
+        else:
+            if self._asking.random_case:
+                asked = _with_random_case(question)
+            try:
+                wire = await self._datagrams.ask(head + asked + opt, asked, expires)
+            except Spoofed:
+                self._tallies.spoofed.add(self.name)
+                wire = await self._streams.ask(head + question + opt, question, expires)
+            if asked is not question and wire[4:6] == b"\0\1":  # names that point at the question are spelled as it was asked
+                wire = wire[:12] + question + wire[12 + len(question) :]
+        response = decode(wire, query, self.name)
+        if response.rcode > 15 and not opt:
+            raise Garbage(f"its reply has code {response.rcode}, which has no meaning without EDNS")
+        return response, wire
 
     @property
     def usable(self) -> bool:
         """Neither down nor taken out."""
         return not (self.excluded or self.health.down)
 
-    def _state(self) -> tuple[float, bool]:
-        return self.latency, not self.usable
+    def _state(self) -> tuple[float, bool, bool]:
+        return self.latency, not self.usable, self.edns.absent(time.monotonic())
 
-    def _took(self, seconds: float) -> None:
-        self.latency += (seconds - self.latency) * SMOOTHING if self.latency else seconds
+    def _answered(self, took: float) -> None:
+        self.latency += (took - self.latency) * SMOOTHING if self.latency else took
+        if self.health.suspect:
+            self.health.answered()
 
-    def _exchange(self, body: bytes, question: bytes, tcp: bool, expires: float) -> Coroutine[Any, Any, bytes]:
-        if self._ticking is None:
-            self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick)
-        ways = self._streams if tcp or self.target.tls else self._datagrams
-        return ways.ask(body, question, expires)
+    def _failed(self, error: UpstreamError, opt: bytes, tcp: bool, timeout: float) -> None:
+        self.latency += (timeout - self.latency) * SMOOTHING if self.latency else timeout
+        if isinstance(error, NoReply) and not tcp:
+            if opt:
+                self.edns.silent(time.monotonic())
+            else:
+                self.edns.silent_without()
+        if not self._closed:
+            self.health.failed()
 
-    def _tick(self) -> None:
-        """What is over is ended. The clock stands still while nothing is open."""
+    def _sweep(self) -> None:
+        """End what has waited too long and close what is old, every tick for as long as a socket is open."""
         now = time.monotonic()
         datagrams, streams = self._datagrams.sweep(now), self._streams.sweep(now)
-        self._ticking = asyncio.get_running_loop().call_later(TICK, self._tick) if datagrams or streams else None
+        self._sweeping = asyncio.get_running_loop().call_later(TICK, self._sweep) if datagrams or streams else None
 
     async def _check(self) -> None:
-        """A question that any server answers, with whatever code. UpstreamError where it does not."""
-        options = self._options
-        question = names.wire(options.domain) + struct.pack("!HH", NS, IN)
-        body = _HEAD(RD if options.recurse else 0, 1, 0, 0) + b"\0\0" + question
+        """A question that any server answers, with whatever code, with EDNS and without. UpstreamError where it does not."""
         try:
-            if options.force_tcp or self.target.tls:
-                await self._exchange(body, question, True, time.monotonic() + CHECK)
-            else:
-                await _ping(self.target, options.source, body)
-        except UpstreamError as error:
+            if self._asking.force_tcp or self.target.tls:
+                query = Query(self._asking.domain, NS, flags=RD if self._asking.recurse else 0)
+                await self._exchange(query, b"", True, time.monotonic() + CHECK)
+                return
+            extended, plain = await asyncio.gather(self._ping(True), self._ping(False), return_exceptions=True)
+        except UpstreamError:
             self._tallies.failed_checks.add("forward", self.name)
-            raise error
+            raise
+        if extended is None:
+            self.edns.passed = time.monotonic()
+        elif plain is None:
+            self.edns.silent(time.monotonic())
+            self.edns.answered_without()
+        else:
+            self._tallies.failed_checks.add("forward", self.name)
+            raise plain
+
+    async def _check_edns(self) -> bool:
+        """Does a question with EDNS have a reply?"""
+        try:
+            await self._ping(True)
+        except UpstreamError:
+            return False
+        self.edns.passed = time.monotonic()
+        return True
+
+    async def _ping(self, extended: bool) -> None:
+        """One question over UDP from a port of its own; UpstreamError where no reply comes."""
+        asking, count = self._asking, 1 if extended else 0
+        question = names.wire(asking.domain) + struct.pack("!HH", NS, IN)
+        body = _HEAD(RD if asking.recurse else 0, 1, 0, 0) + struct.pack("!H", count) + question
+        await _exchange_once(self.target, asking.source, body + _opt(OUR_SIZE, False) * count)
+
+    def rest(self) -> None:
+        """Nobody asks it for now: end the checks, know nothing."""
+        self.health.rest()
+        self.edns.rest()
 
     async def close(self) -> None:
         """Nothing of it is left open."""
@@ -150,9 +207,10 @@ class Upstream:
         if self._tallies.states.get(self.name) == self._state:
             del self._tallies.states[self.name]
         await self.health.close()
-        if self._ticking is not None:
-            self._ticking.cancel()
-            self._ticking = None
+        self.edns.rest()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
         self._datagrams.close()
         await self._streams.close()
 
@@ -170,8 +228,19 @@ def _opt(size: int, do: bool) -> bytes:
     return b"\0" + struct.pack("!HHIH", OPT, size, DO if do else 0, 0)
 
 
-async def _ping(target: Target, source: str, body: bytes) -> None:
-    """One question over UDP from a port of its own."""
+_chance = random.SystemRandom()
+
+
+def _with_random_case(question: bytes) -> bytes:
+    """A question whose letters are upper or lower case by chance: up to a bit each for who guesses (0x20)."""
+    name, rest = question[:-4], question[-4:]
+    bits = _chance.getrandbits(len(name))
+    # An octet of length is at most 63 and so below all letters.
+    return bytes([c ^ 0x20 if bits >> n & 1 and (65 <= c <= 90 or 97 <= c <= 122) else c for n, c in enumerate(name)]) + rest
+
+
+async def _exchange_once(target: Target, source: str, body: bytes) -> None:
+    """One question over UDP from a port of its own, of which only the reply's id counts."""
     try:
         stream = await asyncio_dgram.from_socket(connected((target.host, target.port), source))
     except OSError as error:

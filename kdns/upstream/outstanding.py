@@ -1,17 +1,18 @@
-"""Questions asked over one socket that wait for their replies, by id. No I/O.
+"""Questions asked over one socket that have no reply yet, by id. No I/O.
 
-A reply counts only where its id and its question are those of a question that waits (RFC 5452 9.1); the source is the
-affair of the connected socket. Whatever else arrives is ignored and counted, and the question waits on.
+A reply counts only where its id and its question are those of an outstanding question (RFC 5452 9.1); the source is the
+affair of the connected socket. Whatever else arrives is ignored, and the question waits on.
 """
 
 import asyncio
 import os
 from collections.abc import Iterator
 
-from kdns.dns.types import FORMERR, OPCODE, QR
-from kdns.errors import NoReply, UpstreamError
+from kdns.dns.types import FORMERR, NOTIMP, OPCODE, QR, REFUSED, SERVFAIL
+from kdns.errors import NoReply, Spoofed, UpstreamError
 
 Replied = asyncio.Future[bytes]
+BARE = frozenset((FORMERR, SERVFAIL, NOTIMP, REFUSED))  # codes of replies that may come without the question
 
 
 def _random_ids() -> Iterator[int]:
@@ -23,17 +24,20 @@ def _random_ids() -> Iterator[int]:
 fresh_id = _random_ids().__next__
 
 
-class Waiting:
-    """The questions of one socket."""
+class Outstanding:
+    """The questions of one socket. `exact`: a reply must spell the name as the question does (0x20)."""
 
-    __slots__ = ("_questions", "lies")
+    __slots__ = ("_exact", "_questions")
 
-    def __init__(self) -> None:
+    def __init__(self, exact: bool = False) -> None:
         self._questions: dict[int, tuple[Replied, bytes, float]] = {}
-        self.lies = 0  # what came and was no reply to a question that waits
+        self._exact = exact
 
     def __len__(self) -> int:
         return len(self._questions)
+
+    def __contains__(self, id: int) -> bool:
+        return id in self._questions
 
     def add(self, question: bytes, expires: float) -> tuple[int, Replied]:
         """A question (its section, as sent) that waits until a time of time.monotonic(): its id, and where its reply comes.
@@ -53,16 +57,26 @@ class Waiting:
         if entry is not None and entry[0] is replied:
             del self._questions[id]
 
-    def take(self, wire: bytes) -> None:
-        """A message came: whose reply it is has it; else it is a lie."""
+    def take(self, wire: bytes) -> bool:
+        """Is a message the reply to an outstanding question? Then whoever asked has it.
+
+        Where only the spelling is wrong and counts, whoever asked is told: Spoofed.
+        """
         id = int.from_bytes(wire[:2], "big")
         entry = self._questions.get(id)
-        if entry is None or not answers(wire, entry[1]):
-            self.lies += 1
-            return
+        if entry is None:
+            return False
+        replied, question, _ = entry
+        if not answers(wire, question):
+            return False
         del self._questions[id]
-        if not entry[0].done():
-            entry[0].set_result(wire)
+        if replied.done():
+            pass
+        elif self._exact and wire[4:6] == b"\0\1" and wire[12 : 12 + len(question)] != question:
+            replied.set_exception(Spoofed("its reply does not spell the name as the question did"))
+        else:
+            replied.set_result(wire)
+        return True
 
     def expire(self, now: float) -> None:
         """NoReply for those who waited long enough."""
@@ -83,13 +97,14 @@ class Waiting:
 def answers(wire: bytes, question: bytes) -> bool:
     """Is a message a reply to a question (its section, as sent)?
 
-    The case of letters does not matter (RFC 4343). FORMERR may come without the question, for it was not understood.
+    The case of letters does not matter (RFC 4343). A failure may come without the question: FORMERR where it was not
+    understood, the others from servers that spare the effort.
     """
     size = len(question)
     if len(wire) < 12 or (wire[2] << 8) & (QR | OPCODE) != QR:
         return False
     if wire[4:6] == b"\0\0":
-        return wire[3] & 15 == FORMERR and wire[6:10] == b"\0\0\0\0"
+        return wire[3] & 15 in BARE and wire[6:10] == b"\0\0\0\0"
     if wire[4:6] != b"\0\1":
         return False
     asked = wire[12 : 12 + size]

@@ -1,0 +1,88 @@
+"""Which words name upstreams, and what files of nameservers say."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdns.upstream.sources import Sources
+from kdns.upstream.targets import nameservers, Target, target
+
+TARGETS = [
+    ("10.0.0.1", Target("10.0.0.1", 53)),
+    ("10.0.0.1:5353", Target("10.0.0.1", 5353)),
+    ("dns://10.0.0.1", Target("10.0.0.1", 53)),
+    ("2001:db8::1", Target("2001:db8::1", 53)),
+    ("[2001:db8::1]:5353", Target("2001:db8::1", 5353)),
+    ("[fe80::1%eth0]:5353", Target("fe80::1%eth0", 5353)),
+    ("tls://9.9.9.9", Target("9.9.9.9", 853, True)),
+    ("tls://9.9.9.9%dns.quad9.net", Target("9.9.9.9", 853, True, "dns.quad9.net")),
+    ("tls://9.9.9.9%dns.quad9.net:10853", Target("9.9.9.9", 10853, True, "dns.quad9.net")),
+    ("tls://[2620:fe::fe]%dns.quad9.net", Target("2620:fe::fe", 853, True, "dns.quad9.net")),
+    ("tls://[2620:fe::fe%dns.quad9.net]:853", Target("2620:fe::fe", 853, True, "dns.quad9.net")),
+    (__file__, Path(__file__)),
+    ("https://9.9.9.9", "'https://9.9.9.9': https:// is not served by kdns; dns:// and tls:// are"),
+    ("dns.example", "'dns.example' is neither an address nor a file"),
+    ("/nonexistent/resolv.conf", "'/nonexistent/resolv.conf' is neither an address nor a file"),
+    ("tls://dns.example", "'tls://dns.example' is neither an address nor a file"),
+    ("10.0.0.1:99999", "'10.0.0.1:99999' is neither an address nor a file"),
+]
+
+
+@pytest.mark.parametrize(("word", "expected"), TARGETS)
+def test_words_that_name_upstreams(word: str, expected: Target | Path | str) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(ValueError) as caught:
+            target(word)
+        assert expected == str(caught.value)
+    else:
+        assert (expected if isinstance(expected, Target) else str(expected)) == target(word)
+
+
+FILES = [
+    ("nameserver 10.0.0.1\nnameserver 2001:db8::1\n", ["10.0.0.1:53", "[2001:db8::1]:53"]),
+    ("# a\n; b\nsearch example.org\noptions ndots:5\nnameserver 10.0.0.1 # c\n", ["10.0.0.1:53"]),
+    ("nameserver 10.0.0.1\nnameserver 10.0.0.1\nnameserver dns.example\nnameserver\n", ["10.0.0.1:53"]),
+    ("", []),
+    ("".join(f"nameserver 10.0.{n >> 8}.{n & 255}\n" for n in range(2000)), [f"10.0.0.{n}:53" for n in range(15)]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), FILES)
+def test_files_of_nameservers(text: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "resolv.conf").write_text(text)
+    assert expected == [str(found) for found in nameservers(str(tmp_path / "resolv.conf"))]
+
+
+ODD: list[tuple[str, Callable[[Path], object], str]] = [
+    ("FIFO", os.mkfifo, "PATH is not a regular file"),
+    ("device", lambda path: path.symlink_to("/dev/zero"), "PATH is not a regular file"),
+    ("directory", Path.mkdir, "PATH is not a regular file"),
+    ("huge", lambda path: path.write_text("nameserver 10.0.0.1\n" * 50_000), "PATH has over 65536 octets"),
+    ("binary", lambda path: path.write_bytes(b"nameserver \xff"), "PATH is not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("kind", "make", "expected"), ODD)
+def test_odd_files_are_refused_at_once(kind: str, make: Callable[[Path], object], expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    make(path)
+    with pytest.raises(ValueError) as caught:
+        nameservers(str(path))
+    assert expected.replace("PATH", str(path)) == str(caught.value)
+
+
+@pytest.mark.parametrize(("kind", "make", "expected"), ODD)
+def test_a_file_that_becomes_odd_changes_nothing(
+    kind: str, make: Callable[[Path], object], expected: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 10.0.0.1\n")
+    sources = Sources([str(path)])
+    path.unlink()
+    make(path)
+    assert (False, ["10.0.0.1:53"]) == (sources.look(), [str(target) for target in sources.targets])
+    assert [expected.replace("PATH", str(path))] == [
+        message.removeprefix(f"cannot read {path}, its nameservers stay as they were: ") for message in caplog.messages
+    ]
