@@ -1,16 +1,23 @@
 """HTTP: what plugins tell machines (health, readiness, metrics). GET and HEAD of a few paths, nothing else.
 
-aiohttp is imported when something is served, and only then.
+Addresses are compared as addresses: `localhost:8080` and `127.0.0.1:8080` are one listener, and beside `:8080` neither has a
+socket of its own. The pages of an address are shown to who asked that address, whichever socket it came in by.
+
+A probe must be answered whatever others do, so each connection is bounded: in octets and seconds until its request is whole, in
+seconds between requests, and in number (see `accept`). aiohttp is imported when something is served, and only then.
 """
 
+import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from ipaddress import ip_address
 from typing import Any, TYPE_CHECKING
 
 from kdns.config.directive import host_port
 from kdns.errors import ListenError
-from kdns.server.sockets import listen
+from kdns.server.accept import Acceptor, client, Connections, room
+from kdns.server.sockets import listen, Sharing, shown
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -19,22 +26,32 @@ log = logging.getLogger(__name__)
 
 Answer = Callable[[], Awaitable[tuple[int, str, bytes]]]  # (status, content type, body)
 Paths = Mapping[str, Answer]
+Place = tuple[str, int]  # "" is all addresses of the machine
+
+CONNECTIONS = 64  # of one listener
+PARTS = 16  # of the process's descriptors, one part in so many is for the connections of a listener
+HEAD = 16384  # octets of a request
+READ = 5.0  # seconds that a request may take to arrive
+IDLE = 15.0  # seconds from one request to the next, in which the reply is taken
 
 
 class Http:
-    """The HTTP listeners of the server, by address (`:8080`, `127.0.0.1:9153`)."""
+    """The HTTP listeners of the server."""
 
     def __init__(self) -> None:
-        self._paths: dict[str, Paths] = {}
-        self._runners: dict[str, Any] = {}
+        self._pages: dict[Place, dict[str, Answer]] = {}
+        self._served: dict[str, _Listener] = {}  # by address as people write it
 
-    def bind(self, addresses: Mapping[str, Any]) -> dict[str, socket.socket]:
+    def bind(self, addresses: Iterable[str], sharing: Sharing = Sharing.TOLD) -> dict[str, socket.socket]:
         """Sockets for the addresses that are not served yet; ListenError where one cannot be had."""
         bound: dict[str, socket.socket] = {}
+        ours = {_place(address)[1] for address in self._served}
         try:
-            for address in addresses:
-                if address not in self._runners:
-                    bound[address] = listen(*_parsed(address), socket.SOCK_STREAM)
+            for host, port in _widest({_place(address) for address in addresses}):
+                address = shown(host, port)
+                if address not in self._served:
+                    before = Sharing.OURS if port in ours else sharing
+                    bound[address] = listen(host, port, socket.SOCK_STREAM, before)
         except ListenError:
             for sock in bound.values():
                 sock.close()
@@ -43,35 +60,32 @@ class Http:
 
     async def serve(self, wanted: Mapping[str, Paths], bound: Mapping[str, socket.socket]) -> None:
         """Serve just these addresses and paths from now on; those that were served already stay open."""
-        self._paths = dict(wanted)
+        self._pages = {}
+        for address, paths in wanted.items():
+            self._pages.setdefault(_place(address), {}).update(paths)
         for address, sock in bound.items():
-            self._runners[address] = await self._run(address, sock)
-        for address in [address for address in self._runners if address not in wanted]:
-            await self._runners.pop(address).cleanup()
+            self._served[address] = _Listener(sock, self._answer)
+        places = {shown(*place) for place in _widest(set(self._pages))}
+        for address in [address for address in self._served if address not in places]:
+            await self._served.pop(address).close()
 
-    async def _run(self, address: str, sock: socket.socket) -> Any:
-        from aiohttp import web
+    def _page(self, host: str, port: int, path: str) -> Answer | None:
+        """The page at an address of this machine: of all places that it is part of, the narrowest that has one."""
+        found = [place for place, paths in self._pages.items() if path in paths and _covers(place, (host, port))]
+        return self._pages[min(found, key=lambda place: _WIDTHS.get(place[0], 0))][path] if found else None
 
-        async def answer(request: "web.BaseRequest") -> "web.Response":
-            return await self._answer(address, request)
-
-        runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1.0)
-        await runner.setup()
-        await web.SockSite(runner, sock).start()
-        return runner
-
-    async def _answer(self, address: str, request: "web.BaseRequest") -> "web.Response":
+    async def _answer(self, request: "web.BaseRequest", local: Place) -> "web.Response":
         from aiohttp import web
 
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="GET only\n", headers={"Allow": "GET, HEAD"})
-        found = self._paths.get(address, {}).get(request.path)
-        if found is None:
+        page = self._page(*local, request.path)
+        if page is None:
             return web.Response(status=404, text="404: no such page here\n")
         try:
-            status, content_type, body = await found()
+            status, content_type, body = await page()
         except Exception:
-            log.exception("http://%s%s could not be answered", address, request.path)
+            log.exception("http://%s%s could not be answered", shown(*local), request.path)
             return web.Response(status=500, text="500: see the log\n")
         return web.Response(status=status, body=body, headers={"Content-Type": content_type})
 
@@ -80,10 +94,137 @@ class Http:
         await self.serve({}, {})
 
 
-def _parsed(address: str) -> tuple[str, int]:
+class _Listener:
+    """One listening socket and its connections."""
+
+    def __init__(self, sock: socket.socket, answer: "Callable[[web.BaseRequest, Place], Awaitable[web.Response]]") -> None:
+        from aiohttp import web
+
+        self.connections = Connections(room(CONNECTIONS, PARTS))
+        self._answer = answer
+        self._of: dict[Any, _Connection] = {}  # by what speaks HTTP on it
+        self._http = web.Server(self._asked, access_log=None, keepalive_timeout=IDLE)
+        self._acceptor = Acceptor(sock, self._connection, self.connections)
+        self._acceptor.start()
+
+    def _connection(self) -> "_Connection":
+        speaks = self._http()
+        made = self._of[speaks] = _Connection(speaks, self)
+        return made
+
+    async def _asked(self, request: "web.BaseRequest") -> "web.Response":
+        from aiohttp import web
+
+        connection = self._of.get(request.protocol)
+        if connection is None:  # it has ended meanwhile
+            return web.Response(status=503)
+        connection.waits()
+        try:
+            return await self._answer(request, connection.local)
+        finally:
+            connection.answered()
+
+    def ended(self, connection: "_Connection") -> None:
+        self.connections.closed(connection)
+        self._of.pop(connection.speaks, None)
+
+    async def close(self) -> None:
+        self._acceptor.close()
+        await self._http.shutdown(1.0)
+        for connection in list(self._of.values()):
+            connection.abort()
+
+
+class _Connection(asyncio.Protocol):
+    """What stands between a connection and aiohttp: it counts octets and seconds."""
+
+    def __init__(self, speaks: Any, listener: _Listener) -> None:
+        self.speaks = speaks
+        self._listener = listener
+        self._octets = 0  # since the last request
+        self._waits = False
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.call_later(READ, self.abort)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.client = client(transport.get_extra_info("peername")[0])
+        name = transport.get_extra_info("sockname")
+        self.local = name[0].partition("%")[0].removeprefix("::ffff:"), name[1]
+        self.speaks.connection_made(transport)
+        if not self._listener.connections.opened(self):
+            self.abort()
+
+    def data_received(self, octets: bytes) -> None:
+        if not self._octets and not self._waits:
+            self._within(READ)
+        self._octets += len(octets)
+        if self._octets > HEAD:
+            self.abort()
+            return
+        self.speaks.data_received(octets)
+
+    def waits(self) -> None:
+        """Its request is whole."""
+        self._end.cancel()
+        self._waits = True
+        self._listener.connections.waits(self)
+
+    def answered(self) -> None:
+        """Its reply is on its way."""
+        self._octets, self._waits = 0, False
+        self._within(IDLE)
+        self._listener.connections.quiet(self)
+
+    def _within(self, seconds: float) -> None:
+        """It ends unless something comes of it in so many seconds."""
+        self._end.cancel()
+        self._end = self._loop.call_later(seconds, self.abort)
+
+    def eof_received(self) -> bool | None:
+        return self.speaks.eof_received()  # type: ignore[no-any-return]
+
+    def pause_writing(self) -> None:
+        self.speaks.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.speaks.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        self._listener.ended(self)
+        self.speaks.connection_lost(exc)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+
+_WIDTHS = {"": 2, "0.0.0.0": 1, "::": 1}
+
+
+def _covers(place: Place, other: Place) -> bool:
+    """Whether who asks the other asks this one too."""
+    host, port = place
+    if port != other[1] or host == other[0]:
+        return place == other
+    return host == "" or (host == "0.0.0.0" and "." in other[0]) or (host == "::" and ":" in other[0])
+
+
+def _widest(places: set[Place]) -> list[Place]:
+    """Those that no other one covers: each needs a socket."""
+    return [place for place in sorted(places) if not any(other != place and _covers(other, place) for other in places)]
+
+
+def _place(address: str) -> Place:
     """HOST:PORT or :PORT; `localhost` is 127.0.0.1."""
     try:
         host, port = host_port(address)
     except ValueError as error:
         raise ListenError(f"cannot listen: {error}") from None
-    return "127.0.0.1" if host == "localhost" else host, port
+    if host in ("", "localhost"):
+        return "127.0.0.1" if host else "", port
+    try:
+        return str(ip_address(host)), port
+    except ValueError:
+        raise ListenError(f"cannot listen on {host}: not an IP address") from None
