@@ -48,6 +48,11 @@ def main(argv: list[str] | None = None) -> int:
             return _help(words[1:])
         if words[:1] == ["check"]:
             return _check(words[1:])
+        if any(word.lstrip("-").partition("=")[0] == "localip" for word in words):  # NodeLocal DNSCache's
+            from kdns.server.node_local import prepared
+
+            with prepared(words) as left:
+                return _serve(left)
         return _serve(words)
     except KdnsError as error:
         print(f"kdns: {error}", file=sys.stderr)

@@ -9,4 +9,5 @@ tcp.py         messages on connections
 http.py        health, readiness, metrics
 load.py        a Corefile made ready to serve
 run.py         from start to end
+node_local.py  on each node: what NodeLocal DNSCache's arguments ask for
 """
