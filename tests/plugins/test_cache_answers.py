@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kdns.dns import names
 from kdns.dns.response import ExtendedError, Key, Response, RRset
-from kdns.dns.types import A, AAAA, AD, ANY, CNAME, MX, NOERROR, NOTIMP, NS, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TC
+from kdns.dns.types import A, AAAA, AD, ANY, CNAME, MX, NOERROR, NOTIMP, NS, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TC, TXT
 from kdns.plugins.cache.answers import Cache, cache_key, DENIAL, FAILURE, fresh_response, kind, Limits, stale_response, SUCCESS
 
 WWW = "www.example.org."
@@ -17,8 +17,8 @@ def a(ttl: int = 60, name: str = WWW, last: int = 1) -> RRset:
     return RRset(name, A, ttl, (bytes((192, 0, 2, last)),))
 
 
-def alias(ttl: int = 60, target: str = "web.example.org.") -> RRset:
-    return RRset(WWW, CNAME, ttl, (names.wire(target),))
+def alias(ttl: int = 60, target: str = "web.example.org.", name: str = WWW) -> RRset:
+    return RRset(name, CNAME, ttl, tuple(names.wire(each) for each in target.split()))
 
 
 def soa(ttl: int = 60, minimum: int = 60) -> RRset:
@@ -43,7 +43,16 @@ def denial(rcode: int = NXDOMAIN, *, ttl: int = 60, minimum: int = 60, depends: 
     [
         (answer(a()), A, SUCCESS),
         (answer(alias(), a(name="web.example.org.")), A, SUCCESS),
+        (answer(a(name="web.example.org."), alias(target="WEB.example.org.")), A, SUCCESS),
+        (answer(alias(target="a."), alias(target="b.", name="a."), a(name="b.")), A, SUCCESS),
         (answer(alias()), CNAME, SUCCESS),
+        (answer(alias()), ANY, SUCCESS),
+        (answer(a(name="web.example.org.")), ANY, None),
+        (answer(alias(), a(name="other.example.org.")), A, None),  # its end is missing
+        (answer(alias(), a(name="other.example.org."), authority=(soa(),)), A, DENIAL),
+        (answer(alias(target="a. b."), a(name="a."), authority=(soa(),)), A, None),  # two targets
+        (answer(alias(target=WWW), authority=(soa(),)), A, None),  # circles
+        (answer(alias(target="a."), alias(target=WWW, name="a."), authority=(soa(),)), A, None),
         (answer(a()), ANY, SUCCESS),
         (answer(a(), flags=TC), A, None),
         (answer(alias()), A, None),  # its end may be missing for a moment only
@@ -60,7 +69,7 @@ def denial(rcode: int = NXDOMAIN, *, ttl: int = 60, minimum: int = 60, depends: 
     ],
 )
 def test_what_an_answer_is(response: Response, type: int, expected: str | None) -> None:
-    assert expected == kind(response, type)
+    assert expected == kind(response, WWW, type)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +175,37 @@ def test_the_oldest_go() -> None:
     for key in "xyz":
         cache.put(key, DENIAL, denial(), 102)
     assert (["y", "z"], 1, 5) == (list(cache.entries[DENIAL]), cache.evictions[DENIAL], len(cache))
+
+
+def large(octets: int) -> Response:
+    return answer(RRset(WWW, TXT, 60, tuple(bytes(255) for _ in range(octets // 255))))
+
+
+@pytest.mark.parametrize(("octets", "expected"), [(1_000, True), (15_000, True), (17_000, False), (60_000, False)])
+def test_what_is_large_is_not_kept(octets: int, expected: bool) -> None:
+    cache = Cache(ROOM, ROOM)
+    cache.put("k", SUCCESS, answer(a()), 100)
+    assert large(octets).answer == cache.put("k", SUCCESS, large(octets), 101).answer
+    entry = cache.find("k")
+    assert expected == (entry is not None)
+
+
+@pytest.mark.parametrize("kinds", [(SUCCESS,), (DENIAL,), (SUCCESS, DENIAL)])
+def test_octets_are_bounded(kinds: tuple[str, ...]) -> None:
+    """Whatever comes, the sum stays below the budget, and what came last is there."""
+    budget = 100_000
+    cache = Cache(Limits(10_000, 3600, 5), Limits(10_000, 3600, 5), budget=budget)
+    for n in range(600):
+        which = kinds[n % len(kinds)]
+        response = large(n * 97 % 16_000) if which == SUCCESS else denial()
+        cache.put(f"{n}", which, response, 100)
+        kept = [entry for entries in cache.entries.values() for entry in entries.values()]
+        assert sum(len(entry.packed) for entry in kept) < sum(cache.octets.values()) <= budget
+        assert cache.find(f"{n}") is not None
+    cache.forget([])
+    for key in [entry.key for entries in cache.entries.values() for entry in entries.values()]:
+        cache.drop(key)
+    assert {SUCCESS: 0, DENIAL: 0} == cache.octets
 
 
 @pytest.mark.parametrize(

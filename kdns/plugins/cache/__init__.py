@@ -7,8 +7,9 @@ Description
     plugin let fall through, and an upstream answered, is kept until the plugin learns of the name.
 
     A denial is kept only with an SOA, whose minimum limits its TTL (RFC 2308). Answers with and without DO, and with and
-    without CD, are kept apart. Truncated answers are not kept. Equal questions that come while one of them is waiting for
-    its answer wait for the same answer.
+    without CD, are kept apart. Truncated answers are not kept, nor aliases that do not lead to the type asked, nor what has
+    over 16 kB; all answers together take at most 32 MiB. Equal questions that come while one of them is waiting for its
+    answer wait for the same answer.
 
     Stale answers (RFC 8767): where an upstream fails (SERVFAIL and the like), or says nothing within 1.8 seconds, what is
     kept is served for an hour beyond its TTL, with a TTL of 30 and an extended error that says so. The question goes on in
@@ -443,7 +444,7 @@ class Caching:
         if response.answer and query.name not in [rrset.name for rrset in response.answer]:
             self.tallies.drops += 1
             return None
-        found = kind(response, query.type)
+        found = kind(response, query.name, query.type)
         if self.options.disabled:
             where = DENIAL if found == FAILURE else found
             if any(which == where and names.is_below(query.name, zone) for which, zone in self.options.disabled):

@@ -4,9 +4,10 @@ Time here is whole seconds of a clock that never goes back: all TTLs count down 
 from an entry has the same octets until then. An entry holds its records as one packed string, about 400 octets for an
 address in all, and makes a Response of it when it is asked for.
 
-Positive answers and denials (RFC 2308) have room of their own, and where there is none the oldest go, an answer that was
-kept anew being new. What an answer depends on (the Service that was not there when it fell through) is kept in an index, and
-a change there drops it. Asking, waiting and refreshing are the plugin's part.
+Positive answers and denials (RFC 2308) have a number of places each, and together a budget of octets. Where either is used
+up the oldest answers go; one that was asked for anew, and so took the place of an older one, counts as new. What an answer
+depends on (the Service that was not there when it fell through) is kept in an index, and a
+change there drops it. Asking, waiting and refreshing are the plugin's part.
 """
 
 from collections.abc import Iterable
@@ -18,11 +19,14 @@ import msgspec
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import ExtendedError, Key, replace, Response, RRset
-from kdns.dns.types import AD, ANY, CD, NOERROR, NOTIMP, NXDOMAIN, OPT, RA, SERVFAIL, SOA, TC
+from kdns.dns.types import AD, ANY, CD, CNAME, NOERROR, NOTIMP, NXDOMAIN, OPT, RA, SERVFAIL, SOA, TC
 
 SUCCESS, DENIAL, FAILURE = "success", "denial", "failure"
 CACHED_ERROR = 13  # an extended error (RFC 8914 4.14)
 ANY_TYPE = OPT  # no question has this type
+BUDGET = 32 << 20  # octets of all answers together
+LARGEST = 16 << 10  # octets of records of one answer
+OVERHEAD = 300  # octets of an entry beside its key, its records and what it depends on
 
 Section = tuple[RRset, ...]
 _Plain = tuple[tuple[str, int, int, tuple[bytes, ...]], ...]
@@ -73,10 +77,11 @@ def key_of(query: Query) -> str:
     return cache_key(query.name, query.type, query.do, bool(query.flags & CD))
 
 
-def kind(response: Response, type: int) -> str | None:
-    """What an answer is to a cache, or None where it must not keep it.
+def kind(response: Response, name: str, type: int) -> str | None:
+    """What an answer to a question is to a cache, or None where it must not keep it.
 
-    A truncated one is not kept, nor a denial without SOA (RFC 2308 5), a referral, an alias without its end.
+    A truncated one is not kept, nor a denial without SOA (RFC 2308 5), a referral, an alias whose chain does not reach the
+    type asked, and one whose chain branches or runs in circles.
     """
     if response.flags & TC:
         return None
@@ -84,18 +89,47 @@ def kind(response: Response, type: int) -> str | None:
         return FAILURE
     if response.rcode not in (NOERROR, NXDOMAIN):
         return None
-    if response.rcode == NOERROR and response.answer and (type == ANY or type in [rrset.type for rrset in response.answer]):
-        return SUCCESS
+    if response.answer:
+        reached = _is_reached(response.answer, name, type)
+        if reached is None:
+            return None
+        if reached and response.rcode == NOERROR:
+            return SUCCESS
     return DENIAL if any(rrset.type == SOA for rrset in response.authority) else None
 
 
-class Cache:
-    """The answers of one server block. `failure`: seconds for SERVFAIL; `cut`: NXDOMAIN holds for names below (RFC 8020)."""
+def _is_reached(answer: Section, name: str, type: int) -> bool | None:
+    """Do aliases lead from a name to records of a type? None where the chain branches or runs in circles."""
+    if answer[0].name == name and answer[0].type == type:
+        return True
+    found = {(rrset.name, rrset.type): rrset.rdata for rrset in answer}
+    if type == ANY:
+        return any(owner == name for owner, _ in found)
+    passed = set()
+    while (name, type) not in found:
+        targets = found.get((name, CNAME), ())
+        if not targets:
+            return False
+        passed.add(name)
+        name = names.text(targets[0].lower())
+        if len(targets) > 1 or name in passed:
+            return None
+    return True
 
-    def __init__(self, success: Limits, denial: Limits, failure: int = 5, cut: bool = False) -> None:
+
+class Cache:
+    """The answers of one server block. `failure`: seconds for SERVFAIL; `cut`: NXDOMAIN holds for names below (RFC 8020).
+
+    `budget`: octets of all answers.
+    """
+
+    def __init__(
+        self, success: Limits, denial: Limits, failure: int = 5, cut: bool = False, budget: int = BUDGET
+    ) -> None:  # fmt: skip
         self.limits = {SUCCESS: success, DENIAL: denial}
-        self.failure, self.cut = failure, cut
+        self.failure, self.cut, self.budget = failure, cut, budget
         self.entries: dict[str, dict[str, Entry]] = {SUCCESS: {}, DENIAL: {}}
+        self.octets = {SUCCESS: 0, DENIAL: 0}
         self.evictions = {SUCCESS: 0, DENIAL: 0}
         self.changes = 0  # how often something was forgotten; what was asked before that and depends on it is not kept
         self._success, self._denial = self.entries[SUCCESS], self.entries[DENIAL]
@@ -127,7 +161,7 @@ class Cache:
         return None
 
     def put(self, key: str, kind: str, response: Response, second: int) -> Response:
-        """Keep an answer of a kind in the place of what was kept of the key.
+        """Keep an answer of a kind in the place of what was kept of the key, unless it is too large.
 
         It is what clients should see of it: its TTLs are within the limits.
         """
@@ -143,23 +177,23 @@ class Cache:
             return response
         if self.cut and response.rcode == NXDOMAIN and not response.answer:
             key = _of_name(key)
-        records = (response.answer, response.authority, response.additional, response.error)
-        flags = response.flags & (RA | AD)
-        entry = Entry(key, kind, response.rcode, flags, second, ttl, _pack(records), response.depends)
+        packed = _pack((response.answer, response.authority, response.additional, response.error))
+        if len(packed) > LARGEST:
+            return response
+        entry = Entry(key, kind, response.rcode, response.flags & (RA | AD), second, ttl, packed, response.depends)
         if old is not None:
             entry.hits, entry.last = old.hits, old.last
         self._add(where, entry)
         return response
 
     def _add(self, where: str, entry: Entry) -> None:
-        entries, capacity = self.entries[where], self.limits[where].capacity
-        if len(entries) >= capacity:
-            # Several at once: a dictionary is slow to find its first key behind many that are gone.
-            oldest = list(islice(entries.values(), max(1, capacity // 128)))
-            self.evictions[where] += len(oldest)
-            for gone in oldest:
-                self._remove(gone)
-        entries[entry.key] = entry
+        if len(self.entries[where]) >= self.limits[where].capacity:
+            self._evict(where)
+        size, octets = _size(entry), self.octets
+        while octets[SUCCESS] + octets[DENIAL] + size > self.budget and len(self):
+            self._evict(SUCCESS if octets[SUCCESS] >= octets[DENIAL] else DENIAL)
+        octets[where] += size
+        self.entries[where][entry.key] = entry
         for key in entry.depends:
             there = self._index.get(key)
             if there is None:
@@ -169,10 +203,19 @@ class Cache:
             elif there != entry.key:
                 self._index[key] = {there, entry.key}
 
+    def _evict(self, where: str) -> None:
+        """The oldest go, several at once: a dictionary is slow to find its first key behind many that are gone."""
+        oldest = list(islice(self.entries[where].values(), max(1, len(self.entries[where]) // 128)))
+        self.evictions[where] += len(oldest)
+        for gone in oldest:
+            self._remove(gone)
+
     def _remove(self, entry: Entry | None) -> None:
         if entry is None:
             return
-        del self.entries[DENIAL if entry.kind == FAILURE else entry.kind][entry.key]
+        where = DENIAL if entry.kind == FAILURE else entry.kind
+        del self.entries[where][entry.key]
+        self.octets[where] -= _size(entry)
         for key in entry.depends:
             there = self._index.get(key)
             if isinstance(there, set):
@@ -198,6 +241,10 @@ class Cache:
                 for key in list(there) if isinstance(there, set) else (there,):
                     self.drop(key)
 
+
+def _size(entry: Entry) -> int:
+    """Octets that an entry takes, about."""
+    return OVERHEAD + len(entry.key) + len(entry.packed) + sum(map(len, entry.depends))
 
 
 def fresh_response(entry: Entry, second: int, keepttl: bool = False) -> Response:
