@@ -18,6 +18,7 @@ from kdns.dns.response import ExtendedError, Key, Response, RRset
 from kdns.dns.types import ANY, NS, PTR, SOA, TXT
 from kdns.dns.zone import Apex
 
+VERSION_RDATA = b"\x051.1.0"
 VERSION_TTL = 28800  # seconds, of the schema's version (specification 2.2)
 NAME = "kubernetes"
 OTHER = 0  # the extended error that only its text explains (RFC 8914 4.1)
@@ -44,13 +45,13 @@ class Answers:
     def __init__(self, store: Store, options: Options) -> None:
         self.store = store
         self.options = options
-        self._apexes = {zone: Apex(zone, options.ttl, NAME) for zone in options.zones}
+        self.apexes = {zone: Apex(zone, options.ttl, NAME) for zone in options.zones}
         forward = [zone for zone in options.zones if not is_reverse(zone)]
-        self._naming = {
+        self.naming = {
             zone: Naming(zone, options.ttl, options.endpoint_pod_names, options.zonal) for zone in forward
         }
         self.origin = forward[0]  # where PTR records point
-        self._primary = self._naming[self.origin]
+        self._primary = self.naming[self.origin]
 
     def look(self, query: Query, origin: str, room: int) -> Response:
         """What the name asked has of the type asked, in the zone of that origin; `room` octets of records are enough."""
@@ -68,8 +69,7 @@ class Answers:
             case "pod":
                 return self._pod(below[:-1], name, type, origin)
             case "dns-version" if len(below) == 1:
-                rdata = b"\x051.1.0"
-                found = Found(True, (RRset(name, TXT, VERSION_TTL, (rdata,)),) if type in (TXT, ANY) else ())
+                found = Found(True, (RRset(name, TXT, VERSION_TTL, (VERSION_RDATA,)),) if type in (TXT, ANY) else ())
                 return self._response(found, origin, ())
         return self._response(records.NOTHING, origin, ())
 
@@ -77,7 +77,7 @@ class Answers:
         self, found: Found, origin: str, depends: tuple[Key, ...] | None, error: ExtendedError | None = None
     ) -> Response:
         if not found.answer:
-            return self._apexes[origin].negative(found.exists, self.store.serial, depends, error)
+            return self.apexes[origin].negative(found.exists, self.store.serial, depends, error)
         return Response(
             answer=found.answer,
             additional=found.additional,
@@ -86,22 +86,22 @@ class Answers:
             made_by=NAME,
         )
 
-    def _exposed(self, namespace: str) -> bool:
+    def exposed(self, namespace: str) -> bool:
         """Are the objects of a namespace to be seen?"""
         wanted = self.options.namespace_labels
         if wanted is None:
-            return self._listed(namespace)
+            return self.listed(namespace)
         known = self.store.namespaces.get(namespace)
         return known is not None and wanted(dict(known.labels))
 
-    def _listed(self, namespace: str) -> bool:
+    def listed(self, namespace: str) -> bool:
         """As CoreDNS has it, labels of namespaces count for names, not for the names that addresses point to."""
         return not self.options.namespaces or namespace in self.options.namespaces
 
-    def _slices(self, service: Service) -> tuple[Slice, ...]:
+    def slices(self, service: Service) -> tuple[Slice, ...]:
         return () if self.options.noendpoints else self.store.slices_of(service.key)
 
-    def _visible(self, service: Service, slices: tuple[Slice, ...]) -> bool:
+    def visible(self, service: Service, slices: tuple[Slice, ...]) -> bool:
         """A Service without an address, or (where asked for) without a ready endpoint, does not exist for DNS."""
         if service.ips and not self.options.ignore_empty:
             return True
@@ -118,20 +118,20 @@ class Answers:
         depends: tuple[Key, ...] = (service.key if service else key,)
         if self.options.namespace_labels:
             depends = (*depends, namespace)
-        if service is None or not self._exposed(namespace):
+        if service is None or not self.exposed(namespace):
             return self._response(records.NOTHING, origin, depends)
-        slices = self._slices(service)
+        slices = self.slices(service)
         target = records.alias(service, slices)
         if target is not None:
-            answer = (records.cname(name, target, self._naming[origin]),) if len(below) == 2 else ()
+            answer = (records.cname(name, target, self.naming[origin]),) if len(below) == 2 else ()
             return self._response(Found(bool(answer), answer), origin, depends)
         zonal = self.options.zonal and below[-3:-2] == ["_zone"]  # computed names: there is no need of an endpoint
-        if not zonal and not self._visible(service, slices):
+        if not zonal and not self.visible(service, slices):
             total = sum(s.total for s in slices)
             ready = sum(len(s.addresses) // s.width for s in slices if s.width)
             why = ExtendedError(OTHER, f"{ready} of {total} endpoints of {key} are ready")
             return self._response(records.NOTHING, origin, depends, why)
-        found = records.at(service, slices, below[:-2], type, name, self._naming[origin], room)
+        found = records.at(service, slices, below[:-2], type, name, self.naming[origin], room)
         return self._response(found, origin, depends)
 
     def _pod(self, below: list[str], name: str, type: int, origin: str) -> Response:
@@ -143,7 +143,7 @@ class Answers:
             self.options.pods == "disabled"
             or len(below) > 2
             or namespace not in self.store.namespaces
-            or not self._exposed(namespace)
+            or not self.exposed(namespace)
         ):
             return self._response(records.NOTHING, origin, depends)
         if len(below) == 1:
@@ -164,9 +164,9 @@ class Answers:
             return self._response(records.NOTHING, origin, ())
         address, bits = prefix
         if bits < 8 * len(address):  # above addresses: nobody keeps it, or each change would forget 31 prefixes
-            exists = any(self._names_of(a) for a in self.store.addresses_within(address, bits))
+            exists = any(self.names_of(a) for a in self.store.addresses_within(address, bits))
             return self._response(Found(exists), origin, None)
-        called = self._names_of(address)
+        called = self.names_of(address)
         depends: tuple[Key, ...] = (address,)
         if not called:
             return self._response(records.NOTHING, origin, depends)
@@ -174,33 +174,33 @@ class Answers:
         answer = (RRset(name, PTR, self.options.ttl, rdata),) if rdata else ()
         return self._response(Found(True, answer), origin, depends)
 
-    def _names_of(self, address: bytes) -> list[str]:
+    def names_of(self, address: bytes) -> list[str]:
         """The names that an address points to: a ClusterIP's one, or those of its endpoints, hostnames first."""
         called: dict[str, bool] = {}
         for key in self.store.services_at(address):
             service = self.store.services.get(key)
-            if service is None or service.alias or not self._listed(key.partition("/")[0]):
+            if service is None or service.alias or not self.listed(key.partition("/")[0]):
                 continue
             if address in service.ips:
                 return [records.base(key, self._primary.origin)]
-            called |= records.pointers(service, self._slices(service), address, self._primary)
+            called |= records.pointers(service, self.slices(service), address, self._primary)
         return sorted(called, key=called.__getitem__, reverse=True)
 
     def _apex(self, query: Query, origin: str) -> Response:
         """SOA and NS; SOA for ANY (RFC 8482). It carries the serial, so any change touches it."""
         if query.type == NS:
             target = names.wire("ns.dns." + origin.lstrip("."))
-            found = Found(True, (RRset(origin, NS, self.options.ttl, (target,)),), self._front(query, origin))
+            found = Found(True, (RRset(origin, NS, self.options.ttl, (target,)),), self.front(query, origin))
             return self._response(found, origin, None)
-        soa = (self._apexes[origin].soa(self.store.serial),) if query.type in (SOA, ANY) else ()
+        soa = (self.apexes[origin].soa(self.store.serial),) if query.type in (SOA, ANY) else ()
         return self._response(Found(True, soa), origin, (".",))
 
     def _name_server(self, below: list[str], query: Query, origin: str) -> Response:
         """`ns.dns`, which SOA and NS name: the addresses of the Service in front of this server."""
-        rrsets = self._front(query, origin) if len(below) == 2 else ()
+        rrsets = self.front(query, origin) if len(below) == 2 else ()
         return self._response(Found(True, tuple(r for r in rrsets if query.type in (r.type, ANY))[:1]), origin, None)
 
-    def _front(self, query: Query, origin: str) -> tuple[RRset, ...]:
+    def front(self, query: Query, origin: str) -> tuple[RRset, ...]:
         """Addresses of the Service that has the address asked as its own or its endpoint's; none where none is known."""
         try:
             keys = self.store.services_at(names.packed(query.local.host))

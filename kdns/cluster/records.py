@@ -18,7 +18,7 @@ from kdns.dns.response import RRset
 from kdns.dns.types import A, AAAA, ANY, CNAME, SRV
 
 _WIDTH = {A: 4, AAAA: 16}
-_SRV = struct.Struct("!3H").pack
+srv = struct.Struct("!3H").pack
 
 
 class Naming(NamedTuple):
@@ -90,7 +90,7 @@ def pointers(service: Service, slices: tuple[Slice, ...], address: bytes, naming
     for s in slices:
         for i in _aligned(s, address) if s.width == len(address) else ():
             hostname = hostname_at(s, i)
-            called[f"{_label(s, i, hostname, address, naming)}.{own}"] = bool(hostname)
+            called[f"{label_of(s, i, hostname, address, naming)}.{own}"] = bool(hostname)
     return called
 
 
@@ -142,7 +142,7 @@ def _port(
     return _srv(service, slices, wanted, name, naming, room) if type == SRV else EMPTY
 
 
-def _label(s: Slice, i: int, hostname: str, address: bytes, naming: Naming) -> str:
+def label_of(s: Slice, i: int, hostname: str, address: bytes, naming: Naming) -> str:
     """What an endpoint is called: its hostname, else where asked for its Pod, else its address with dashes."""
     return hostname or (_pod(s.pods[i]) if naming.pods and s.pods else None) or names.dashed(address)
 
@@ -196,17 +196,22 @@ def _endpoint(slices: tuple[Slice, ...], label: str, type: int, name: str, namin
         return Found(True, (RRset(name, type, naming.ttl, (address,)),)) if _WIDTH.get(type) == len(address) else EMPTY
     if type != SRV:
         return _of_type(addresses(name, naming.ttl, [address for _, address in found]), type)
+    return endpoint_srv(found, name, naming)
+
+
+def endpoint_srv(found: list[tuple[Slice, bytes]], name: str, naming: Naming) -> Found:
+    """SRV of the endpoints of one name, each with its slice; with glue."""
     pairs = [(p.number, address) for s, address in found for p in s.ports if p.number]
     if not pairs:
         return EMPTY
     numbers = [number for number, _ in pairs]
     glue = addresses(name, naming.ttl, [address for _, address in pairs])
     target = names.wire(name)
-    rdata = tuple([_SRV(0, _weight(len(numbers)), number) + target for number in dict.fromkeys(numbers)])
+    rdata = tuple([srv(0, weight_of(len(numbers)), number) + target for number in dict.fromkeys(numbers)])
     return Found(True, (RRset(name, SRV, naming.ttl, rdata),), glue)
 
 
-def _weight(pairs: int) -> int:
+def weight_of(pairs: int) -> int:
     return max(1, 100 // pairs)
 
 
@@ -224,25 +229,25 @@ def _srv(
         numbers = [p.number for p in service.ports if wanted(p)]
         if not numbers:
             return EMPTY
-        weight, target = _weight(len(numbers) * len(service.ips)), _wire(own)
-        rdata = tuple([_SRV(0, weight, number) + target for number in dict.fromkeys(numbers)])
+        weight, target = weight_of(len(numbers) * len(service.ips)), _wire(own)
+        rdata = tuple([srv(0, weight, number) + target for number in dict.fromkeys(numbers)])
         return Found(True, (RRset(name, SRV, naming.ttl, rdata),), addresses(own, naming.ttl, service.ips))
     ports = [(s, [p.number for p in s.ports if p.number and wanted(p)]) for s in slices if s.addresses]
     pairs = sum(len(numbers) * (len(s.addresses) // s.width) for s, numbers in ports)
     if not pairs:
         return EMPTY
-    weight, tail = _weight(pairs), _wire(own)
+    weight, tail = weight_of(pairs), _wire(own)
     records: dict[bytes, None] = {}
     glue: dict[str, list[bytes]] = {}
     size = 0  # octets of the records
     for s, numbers in ports:
         hostnames = hostnames_of(s)
         for i, address in enumerate(endpoints(s)) if numbers else ():
-            label = _label(s, i, hostnames[i] if hostnames else "", address, naming)
+            label = label_of(s, i, hostnames[i] if hostnames else "", address, naming)
             target = bytes((len(label),)) + label.encode() + tail
             before = len(records)
             for number in numbers:
-                records[_SRV(0, weight, number) + target] = None
+                records[srv(0, weight, number) + target] = None
             glue.setdefault(label, []).append(address)
             size += (len(records) - before) * (len(target) + 18)
             if size > room:

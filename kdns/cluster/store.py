@@ -32,6 +32,7 @@ class Store:
         self.synced = False
         self.why_not = "not synced yet"  # for readiness and extended errors, while it is not
         self.serial = int(time.time())  # of the SOA: when something changed last (seconds since 1970)
+        self._handed_out = 0  # the serial of the last transfer
         self.listeners: list[Callable[[Iterable[Key]], None]] = []
         self._tables: dict[type[Stored], dict[str, Any]] = {
             Service: self.services, Slice: self.slices, Namespace: self.namespaces, Pod: self.pods,
@@ -60,6 +61,11 @@ class Store:
     def addresses_within(self, prefix: bytes, bits: int) -> Iterator[bytes]:
         """The addresses of Services that begin with the first `bits` of `prefix` (padded with zeros), in order."""
         return self._addresses.within(prefix, bits)
+
+    def hand_out(self) -> int:
+        """The serial for a transfer that begins: what changes from now on has a later one, be it in the same second."""
+        self._handed_out = self.serial
+        return self.serial
 
     # ------------------------------------------------------------ what sources tell
 
@@ -104,7 +110,7 @@ class Store:
     def _tell(self, touched: set[Key]) -> None:
         if touched:
             touched.add(CHANGED)
-            self.serial = int(time.time())
+            self.serial = max(int(time.time()), self._handed_out + 1)
             for listener in self.listeners:
                 listener(touched)
 

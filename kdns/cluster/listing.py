@@ -1,0 +1,152 @@
+"""All the records of a zone of the cluster, for a transfer: what `Answers.look` says of each name that is not computed.
+
+They come in steps of some hundred records or endpoints, so that whoever takes them can give others their turn between two
+steps; each Service is listed as it is when its turn comes. Names of Pods and zone-scoped names are computed when they are asked
+for, there is no end of them: they are in no list.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby, islice
+from operator import itemgetter
+
+from kdns.cluster import records
+from kdns.cluster.answers import Answers, is_reverse, VERSION_RDATA, VERSION_TTL
+from kdns.cluster.columns import endpoints, hostnames_of
+from kdns.cluster.objects import Port, Service, Slice
+from kdns.cluster.records import Naming
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import RRset
+from kdns.dns.types import A, AAAA, NS, PTR, SRV, TXT
+
+STEP = 200  # records, and endpoints, of one step
+
+ALL = 1 << 62  # octets: no reply is full
+
+Step = list[RRset]  # perhaps empty: some work was done
+Record = tuple[str, int, bytes]  # owner, type, rdata
+
+
+def listing(answers: Answers, query: Query, origin: str) -> Iterator[Step]:
+    """The records of a zone, the SOA first and last (RFC 5936 2.2); `query` is on whose behalf, for `ns.dns`."""
+    store = answers.store
+    soa = answers.apexes[origin].soa(store.hand_out())
+    ttl = answers.options.ttl
+    below = origin.lstrip(".")
+    yield [soa, RRset(origin, NS, ttl, (names.wire("ns.dns." + below),)), *answers.front(query, origin)]
+    if is_reverse(origin):
+        yield from _pointers(answers, origin)
+    else:
+        yield [RRset("dns-version." + below, TXT, VERSION_TTL, (VERSION_RDATA,))]
+        for key in list(store.services):
+            yield from _service(answers, key, origin)
+    yield [soa]
+
+
+def _service(answers: Answers, key: str, origin: str) -> Iterator[Step]:
+    """The records of one Service, if it is to be seen and has any."""
+    service = answers.store.services.get(key)
+    if service is None or not answers.exposed(key.partition("/")[0]):
+        return
+    slices, naming = answers.slices(service), answers.naming[origin]
+    own = records.base(key, origin)
+    target = records.alias(service, slices)
+    if target is not None:
+        yield [records.cname(own, target, naming)]
+    elif answers.visible(service, slices):
+        work = _of_service(service, slices, own, naming) if service.ips else _of_endpoints(slices, own, naming)
+        yield from _steps(chain(work, _below(slices, own, naming)), naming.ttl)
+
+
+def _of_service(service: Service, slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterator[Record | None]:
+    """ClusterIPs, and SRV to them."""
+    found = records.addresses(own, naming.ttl, service.ips)
+    for below in [[], *_ports(service.ports)]:
+        name = ".".join([*below, own])
+        found += records.at(service, slices, below, SRV, name, naming, ALL).answer
+    for rrset in found:
+        for rdata in rrset.rdata:
+            yield rrset.name, rrset.type, rdata
+
+
+def _ports(ports: Iterable[Port]) -> list[list[str]]:
+    """The labels of those that have a name."""
+    return [list(labels) for labels in dict.fromkeys((f"_{p.name}", f"_{p.protocol}") for p in ports if p.name)]
+
+
+def _of_endpoints(slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterator[Record | None]:
+    """Addresses of a headless Service, and SRV to its endpoints."""
+    seen = set()
+    for s in slices:
+        for address in endpoints(s):
+            yield None if address in seen else (own, A if s.width == 4 else AAAA, address)
+            seen.add(address)
+    every = [p for s in slices if s.addresses for p in s.ports]
+    for labels in [[], *_ports(every)]:
+        yield from _srv(slices, labels, own, naming)
+
+
+def _srv(slices: tuple[Slice, ...], labels: list[str], own: str, naming: Naming) -> Iterator[Record | None]:
+    """SRV to endpoints: at the labels of a port, or of all ports where there are none."""
+    name = ".".join([*labels, own])
+    ports = [
+        (s, [p.number for p in s.ports if p.number and labels in ([], [f"_{p.name}", f"_{p.protocol}"])])
+        for s in slices if s.addresses
+    ]  # fmt: skip
+    weight = records.weight_of(sum(len(numbers) * (len(s.addresses) // s.width) for s, numbers in ports) or 1)
+    tail = names.wire(own)
+    seen = set()
+    for s, numbers in ports:
+        hostnames = hostnames_of(s)
+        for i, address in enumerate(endpoints(s)) if numbers else ():
+            label = records.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
+            for number in numbers:
+                rdata = records.srv(0, weight, number) + bytes((len(label),)) + label.encode() + tail
+                yield None if rdata in seen else (name, SRV, rdata)
+                seen.add(rdata)
+
+
+def _below(slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterator[Record | None]:
+    """The names of the endpoints: their addresses, and SRV."""
+    called: dict[str, list[tuple[Slice, bytes]]] = {}
+    for s in slices:
+        hostnames = hostnames_of(s)
+        for i, address in enumerate(endpoints(s)):
+            label = records.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
+            called.setdefault(label, []).append((s, address))
+            yield None
+    for label, found in called.items():
+        name = f"{label}.{own}"
+        rrsets = records.addresses(name, naming.ttl, [address for _, address in found])
+        for rrset in rrsets + records.endpoint_srv(found, name, naming).answer:
+            for rdata in rrset.rdata:
+                yield name, rrset.type, rdata
+
+
+def _steps(work: Iterator[Record | None], ttl: int) -> Iterator[Step]:
+    """Records one by one as RRsets, so many at a time; None is work without a record."""
+    while done := list(islice(work, STEP)):
+        step = []
+        for (name, type), group in groupby(filter(None, done), key=itemgetter(0, 1)):
+            step.append(RRset(name, type, ttl, tuple([rdata for _, _, rdata in group])))
+        yield step
+
+
+def _pointers(answers: Answers, origin: str) -> Iterator[Step]:
+    """PTR records of a reverse zone, by address."""
+    found = names.reverse_prefix(origin)
+    if found is None:
+        return
+    start, bits = found
+    end = int.from_bytes(start, "big") | (1 << 8 * len(start) - bits) - 1
+    while batch := list(islice(answers.store.addresses_within(start, bits), STEP)):
+        step = []
+        for address in batch:
+            called = answers.names_of(address)
+            if called:
+                step.append(RRset(names.reverse_name(address), PTR, answers.options.ttl, tuple(map(names.wire, called))))
+        yield step
+        following = int.from_bytes(batch[-1], "big") + 1
+        if following > end:
+            return
+        start = following.to_bytes(len(start), "big")
