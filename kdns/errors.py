@@ -8,6 +8,7 @@ in one place for each query (`core`).
         CorefileError    a Corefile that cannot be served
         ZoneFileError    a zone file that cannot be served
         ManifestError    a manifest that cannot be served
+            Unreadable   one that cannot be read just now
         SourceError      a source of cluster objects that cannot be had
             Refused      an API server that says no
         ListenError      an address that cannot be listened on
@@ -65,6 +66,10 @@ class ZoneFileError(KdnsError):
 
 class ManifestError(KdnsError):
     """A manifest that cannot be served, with file, line and field."""
+
+
+class Unreadable(ManifestError):
+    """A manifest that the system will not let us read just now, whatever is in it."""
 
 
 class SourceError(KdnsError):

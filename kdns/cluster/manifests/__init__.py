@@ -6,5 +6,6 @@ documents.py     files as single objects
 validation.py    what an API server would refuse
 controllers.py   what a cluster's controllers would add
 loading.py       files to objects
+apart.py         the same in a process of its own
 source.py        files to a store, again when they change
 """

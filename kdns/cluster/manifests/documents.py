@@ -6,13 +6,14 @@ just the fields that count, so that what follows has one way to decode.
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from kdns.cluster.manifests.faults import Document, fault
-from kdns.cluster.manifests.markup import broken_json, broken_yaml, nodes, octets_of
+from kdns.cluster.manifests.markup import broken_json, broken_yaml, MOST_EXPANDED, nodes, octets_of, Room, size_of, unreadable
 from kdns.cluster.objects import EndpointsObject, NamespaceObject, NodeObject, PodObject, ServiceObject, SliceObject
 from kdns.errors import ManifestError
 
@@ -27,7 +28,7 @@ STRUCTS: dict[str, Any] = {
     "Endpoints": EndpointsObject,
     "Pod": PodObject,
 }
-_MAX_EXPANDED = 5_000_000  # nodes of a YAML document with its aliases written out
+MOST_FILES = 10_000
 
 
 # ---------------------------------------------------------------- files
@@ -41,13 +42,17 @@ def files(paths: Sequence[str]) -> list[str]:
     out: list[str] = []
     for path in paths:
         try:
-            found = sorted(_below(path, set())) if os.path.isdir(path) else [path]
+            found = sorted(islice(_below(path, set()), MOST_FILES + 1)) if os.path.isdir(path) else [path]
             os.stat(path)
         except OSError as error:
-            raise ManifestError(f"{path}: {error.strerror}") from None
+            raise unreadable(path, error) from None
+        except RecursionError:
+            raise ManifestError(f"{path}: directories nested too deeply") from None
         if not found:
             raise ManifestError(f"{path}: no manifests in this directory (*.yaml, *.yml, *.json)")
         out += found
+        if len(out) > MOST_FILES:
+            raise ManifestError(f"{path}: too many files: at most {MOST_FILES}")
     return out
 
 
@@ -66,11 +71,12 @@ def _below(directory: str, seen: set[tuple[int, int]]) -> Iterator[str]:
                 yield entry.path
 
 
-def read(path: str) -> Iterator[Document]:
+def read(path: str, room: Room) -> Iterator[Document]:
     """The documents of a file; ManifestError where it cannot be read or is not what it should be."""
-    octets = octets_of(path)
+    octets = octets_of(path, room.octets)
+    room.octets -= len(octets)
     if not path.lower().endswith(".json") and not _is_json(octets):
-        return _yaml(path, octets)
+        return _yaml(path, octets, room)
     return _json(path, octets.removeprefix(b"\xef\xbb\xbf"))
 
 
@@ -137,15 +143,17 @@ def _not_an_object(path: str, octets: bytes, raw: Raw, error: Exception) -> Mani
 # ---------------------------------------------------------------- YAML
 
 
-def _yaml(path: str, octets: bytes) -> Iterator[Document]:
+def _yaml(path: str, octets: bytes, room: Room) -> Iterator[Document]:
     has_aliases = b"*" in octets and b"&" in octets
     for number, node in enumerate(nodes(path, octets)):
         try:
             content = node[0].construct_document(node[1])
         except Exception as error:  # of an explicit tag's constructor, anything: `!!bool x` is a KeyError
             raise broken_yaml(path, octets, error) from None
-        if has_aliases and _expanded(content, {}) > _MAX_EXPANDED:
-            raise ManifestError(f"{path}: aliases expand to too much")
+        if has_aliases:
+            room.expanded -= min(MOST_EXPANDED + 1, _expanded(content, {}))
+            if room.expanded < 0:
+                raise ManifestError(f"{path}: aliases expand to too much: over {size_of(MOST_EXPANDED)}")
         yield from _objects(path, number, content)
 
 
@@ -173,11 +181,12 @@ def _objects(path: str, number: int, content: Any) -> Iterator[Document]:
             yield Document(kind, octets, path, place)
 
 
-def _expanded(o: Any, seen: dict[int, float]) -> float:
-    """How many nodes a document has when its aliases are written out; without end where it contains itself."""
+def _expanded(o: Any, seen: dict[int, int]) -> int:
+    """How many octets a document has when its aliases are written out; more than it may where it contains itself."""
     if not isinstance(o, dict | list):
-        return 1
+        return len(o) + 2 if isinstance(o, str | bytes) else 8
     if id(o) not in seen:
-        seen[id(o)] = float("inf")
-        seen[id(o)] = 1 + sum(_expanded(below, seen) for below in (o.values() if isinstance(o, dict) else o))
+        seen[id(o)] = MOST_EXPANDED + 1
+        parts = (*o, *o.values()) if isinstance(o, dict) else o
+        seen[id(o)] = 2 + sum(1 + _expanded(below, seen) for below in parts)
     return seen[id(o)]

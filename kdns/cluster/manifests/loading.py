@@ -18,6 +18,7 @@ from kdns.cluster.manifests import controllers
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
 from kdns.cluster.manifests.documents import files, read, STRUCTS
 from kdns.cluster.manifests.faults import Document, fault
+from kdns.cluster.manifests.markup import Room
 from kdns.cluster.manifests.validation import check
 from kdns.cluster.objects import (
     EndpointsObject,
@@ -44,8 +45,9 @@ def load(paths: Sequence[str], selection: Selection = EVERYTHING, of: Ranges = D
     """
     cluster = _Cluster(selection, of)
     by_kind: dict[str, list[Document]] = {kind: [] for kind in STRUCTS}
+    room = Room()
     for path in files(paths):
-        for document in read(path):
+        for document in read(path, room):
             by_kind[document.kind].append(document)
     for kind, documents in by_kind.items():  # Pods come last: by then it is known who selects them
         decoder = msgspec.json.Decoder(STRUCTS[kind])
@@ -174,9 +176,9 @@ def main() -> None:
     try:
         loaded = load(paths, selection, controllers.ranges(*networks))
     except ManifestError as error:
-        reply.dump(str(error))
+        reply.dump(error)
         return
-    for at in range(0, len(loaded), BATCH):
+    for at in range(0, len(loaded) or 1, BATCH):
         reply.dump(loaded[at : at + BATCH])
 
 

@@ -3,23 +3,59 @@
 What a document means is not known here. YAML is libyaml's where PyYAML has it.
 """
 
+import errno
+import os
 import re
+import stat
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
-from kdns.errors import ManifestError
+from kdns.errors import ManifestError, Unreadable
 
+MOST_OCTETS = 128 << 20  # of all manifests together
+MOST_EXPANDED = 64 << 20  # octets that the aliases of all manifests write out
 _MAX_DEPTH = 200  # of YAML; libyaml's composer would overflow the C stack
+_MAX_MERGED = 100_000  # fields that the merge keys of a document write out
+_NO_FILES = {
+    stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a FIFO", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}  # fmt: skip
 
 
-def octets_of(path: str) -> bytes:
+class Room:
+    """How much more the manifests may have, in octets: as they stand, and by their aliases written out."""
+
+    def __init__(self) -> None:
+        self.octets, self.expanded = MOST_OCTETS, MOST_EXPANDED
+
+
+def octets_of(path: str, room: int = MOST_OCTETS) -> bytes:
+    """What a file has, at most `room` octets; a FIFO or a device is not waited for, and Unreadable where it may not be read."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        at = os.stat(path)
+        if not stat.S_ISREG(at.st_mode):
+            raise ManifestError(f"{path}: {next(what for is_one, what in _NO_FILES.items() if is_one(at.st_mode))}, not a file")
+        octets = b""
+        if at.st_size <= room:
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                octets = file.read(room + 1)
     except OSError as error:
-        raise ManifestError(f"{path}: {error.strerror}") from None
+        raise unreadable(path, error) from None
+    if max(at.st_size, len(octets)) > room:
+        raise ManifestError(f"{path}: too large: all manifests together may have {size_of(MOST_OCTETS)}")
+    return octets
+
+
+def unreadable(path: str, error: OSError) -> ManifestError:
+    """Unreadable where trying again may help, as where descriptors have run out; what is not there is seen when it comes."""
+    lasting = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
+    return (ManifestError if lasting else Unreadable)(f"{path}: {error.strerror}")
+
+
+def size_of(octets: int) -> str:
+    return f"{octets >> 20} MiB"
 
 
 def not_utf8(path: str, octets: bytes) -> ManifestError | None:
@@ -61,6 +97,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """YAML as Kubernetes reads it: no dates, no numbers to the base of sixty; and within bounds."""
 
     _depth = 0
+    _merged = 0
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -75,8 +112,10 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         self._depth -= 1
 
     def flatten_mapping(self, node: Any) -> None:
+        own = len(node.value)
         super().flatten_mapping(node)
-        if len(node.value) > 100_000:  # merge keys can double at each level
+        self._merged += max(0, len(node.value) - own)
+        if self._merged > _MAX_MERGED:  # they can double at each level
             raise yaml.YAMLError("merge keys expand to too much")
 
     def construct_yaml_int(self, node: Any) -> Any:

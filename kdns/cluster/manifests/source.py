@@ -1,43 +1,44 @@
 """Manifest files -> store, again when they change.
 
-`Manifests` loads once, then watches. What is large is loaded in a process of its own: YAML and JSON are parsed with the
-interpreter's lock held, which would stop answers for as long, and the memory that it takes goes with the process.
+`Manifests` loads once, then watches. What is large is loaded in a process of its own.
 
-A change that is wrong is never taken: what was good before is served on, and `problem` says why.
+A change that is wrong is never taken: what was good before is served on, and `problem` says why. What is not the manifests'
+fault, a process that was killed or a file that the system refuses, is tried again, with pauses that grow.
 """
 
 import asyncio
-import io
 import logging
 import os
-import pickle
 import stat
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from kdns.cluster.manifests.apart import load_apart, Lost
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
 from kdns.cluster.manifests.documents import files, STDIN
 from kdns.cluster.manifests.loading import EVERYTHING, load
+from kdns.cluster.manifests.markup import MOST_OCTETS, size_of
 from kdns.cluster.objects import Selection, Stored
 from kdns.cluster.store import Store
-from kdns.core.metrics import Gauge, Histogram, Metric
-from kdns.errors import ManifestError
+from kdns.core.metrics import Counter, Gauge, Histogram, Metric
+from kdns.errors import ManifestError, Unreadable
 
 log = logging.getLogger(__name__)
 
 POLL = 0.25  # seconds between looks at the files
 SETTLE = 0.1  # seconds for which a changed file must stay as it is before it is read
 APART_FROM = 64 * 1024  # octets of manifests from which they are loaded in a process of their own
-_PROGRAM = "kdns.cluster.manifests.loading"
+FIRST, LONGEST = 1.0, 60.0  # seconds until what was lost is tried again; each pause is twice the one before
+TRIES = 3  # at start, where nothing was good before
 
 
 # ---------------------------------------------------------------- files -> store
 
 
-Look = tuple[tuple[str, int, int, int] | tuple[str, str], ...]  # of each file: path, mtime (ns), size, inode; or why not
+Seen = tuple[str, int, int, int, int]  # path, mtime and ctime (ns), size, inode
+Look = tuple[Seen | tuple[str, str], ...]  # of each file; or why not
 
 
 class Manifests:
@@ -57,6 +58,9 @@ class Manifests:
         self._paths = tuple(paths)
         self.store, self._selection, self._ranges = store, selection, ranges
         self._refused = Gauge("kdns_manifests_refused", "1 while the last change of the manifests is wrong and not taken.")
+        self._lost = Counter("kdns_manifests_lost_total", "Times that manifests could not be read, whatever is in them.")
+        self._pause = FIRST
+        self._again: float | None = None  # when what was lost is tried again, in seconds of the loop
         self._has_any = False  # objects, in what is served
         self._judged: Look = ()  # the files as they were when they were last taken or refused
         self._spools: dict[str, str] = {}  # files with what came by a pipe, by its path
@@ -68,7 +72,16 @@ class Manifests:
             if path == STDIN or stat.S_ISFIFO(_mode(path)):
                 self._spools[path] = await _spooled(path)
         look = await asyncio.to_thread(self._look)
-        loaded = await self._load(look)
+        for left in reversed(range(TRIES)):
+            try:
+                loaded = await self._load(look)
+                break
+            except (Lost, Unreadable) as error:
+                if not left:
+                    raise ManifestError(self._told(error)) from None
+                log.warning("%s; tried again in %g s", self._told(error), self._pause)
+                self._lost.add()
+            await asyncio.sleep(self._pause)
         self._judged = look
         await self._take(loaded)
         self._watching = asyncio.create_task(self._watch(), name="manifests")
@@ -78,9 +91,9 @@ class Manifests:
         return self.problem
 
     def metrics(self) -> list[Metric | Histogram]:
-        """Whether the last change was refused."""
+        """Whether the last change was refused, and how often it could not even be read."""
         self._refused.set(1 if self.problem else 0)
-        return [self._refused]
+        return [self._refused, self._lost]
 
     async def close(self) -> None:
         """Watch no more; the store stays as it is."""
@@ -100,12 +113,16 @@ class Manifests:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(POLL)
-            look = await asyncio.to_thread(self._look)
-            if look == self._judged:
-                continue
-            await asyncio.sleep(SETTLE)
-            if look == await asyncio.to_thread(self._look):
-                await self._reload(look)
+            look = self._judged
+            try:
+                look = await asyncio.to_thread(self._look)
+                if look == self._judged and (self._again is None or asyncio.get_running_loop().time() < self._again):
+                    continue
+                await asyncio.sleep(SETTLE)
+                if look == await asyncio.to_thread(self._look):
+                    await self._reload(look)
+            except Exception as error:  # whatever it is, the watch goes on
+                self._lose(error, look)
 
     async def _reload(self, look: Look) -> None:
         """Take the files as they are, or say why not; neither, where they change while they are read."""
@@ -116,40 +133,62 @@ class Manifests:
             if self._has_any and not loaded:
                 problem = f"{', '.join(self._paths)}: nothing is left in the manifests"
         except ManifestError as error:
+            if isinstance(error, Unreadable):
+                raise
             problem = str(error)
-        except Exception as error:  # whatever it is, the watch goes on
-            problem = f"{', '.join(self._paths)}: {type(error).__name__}: {error}"
         if look != await asyncio.to_thread(self._look):
             return
         self._judged, self.problem = look, problem
+        self._pause, self._again = FIRST, None
         if problem is None:
             await self._take(loaded)
             log.info("manifests changed and were read again: %s", ", ".join(self._paths))
         else:
             log.error("%s (still serving what was good before)", problem)
 
+    def _lose(self, error: Exception, look: Look) -> None:
+        """The files could not be read as they are: that says nothing about them."""
+        known = look == self._judged and self._again is not None and asyncio.get_running_loop().time() < self._again
+        self._judged = look
+        if known:
+            return
+        self.problem = self._told(error)
+        log.error("%s (still serving what was good before, tried again in %g s)", self.problem, self._pause)
+        self._lost.add()
+        self._again = asyncio.get_running_loop().time() + self._pause
+        self._pause = min(LONGEST, 2 * self._pause)
+
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, ManifestError):
+            return str(error)
+        how = str(error) if isinstance(error, Lost) else f"failed: {type(error).__name__}: {error}"
+        return f"{', '.join(self._paths)}: the process that reads them {how}"
+
     async def _load(self, look: Look) -> list[Stored]:
         paths = self._real_paths()
         try:
-            if sum(size for _, _, size, _ in (one for one in look if len(one) == 4)) >= APART_FROM:
-                return await _load_apart(paths, self._selection, self._ranges)
+            if sum(one[3] for one in look if len(one) == 5) >= APART_FROM:
+                return await load_apart(paths, self._selection, self._ranges)
             return await asyncio.to_thread(load, paths, self._selection, self._ranges)
         except ManifestError as error:
             text = str(error)
             for path, spool in self._spools.items():
                 text = text.replace(spool, "standard input" if path == STDIN else path)
-            raise ManifestError(text) from None
+            raise type(error)(text) from None
 
     def _real_paths(self) -> list[str]:
         return [self._spools.get(path, path) for path in self._paths]
 
     def _look(self) -> Look:
-        out: list[tuple[str, int, int, int] | tuple[str, str]] = []
+        """The files as they are now; ManifestError is a part of it, Unreadable is raised."""
+        out: list[Seen | tuple[str, str]] = []
         for path in self._real_paths():
             try:
                 for file in files([path]):
                     at = os.stat(file)
-                    out.append((file, at.st_mtime_ns, at.st_size, at.st_ino))
+                    out.append((file, at.st_mtime_ns, at.st_ctime_ns, at.st_size, at.st_ino))
+            except Unreadable:
+                raise
             except (OSError, ManifestError) as error:
                 out.append((path, str(error)))
         return tuple(out)
@@ -194,48 +233,13 @@ def _copied(path: str) -> str:
     source = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY)
     try:
         with tempfile.NamedTemporaryFile(prefix="kdns-", delete=False) as spool:
-            while octets := os.read(source, 1 << 20):
+            size = 0
+            while size <= MOST_OCTETS and (octets := os.read(source, 1 << 20)):
+                size += len(octets)
                 spool.write(octets)
+        if size > MOST_OCTETS:
+            os.unlink(spool.name)
+            raise OSError(0, f"too large: over {size_of(MOST_OCTETS)}")
         return spool.name
     finally:
         os.close(source)
-
-
-# ---------------------------------------------------------------- a process of its own
-
-
-async def _load_apart(paths: Sequence[str], selection: Selection, of: Ranges) -> list[Stored]:
-    request = pickle.dumps((list(paths), selection, [str(network) for network in of]))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        _PROGRAM,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for us alone
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    try:
-        reply, _ = await process.communicate(request)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise ManifestError(f"{', '.join(paths)}: the process that reads them ended with status {process.returncode}")
-    return await _unpickled(reply)
-
-
-async def _unpickled(reply: bytes) -> list[Stored]:
-    """What the process wrote, a batch at a time: the loop has its turn between them."""
-    stream = io.BytesIO(reply)
-    unpickler = pickle.Unpickler(stream)
-    loaded: list[Stored] = []
-    while stream.tell() < len(reply):
-        batch: list[Stored] | str = unpickler.load()
-        if isinstance(batch, str):
-            raise ManifestError(batch)
-        loaded += batch
-        await asyncio.sleep(0)
-    return loaded

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kdns.cluster.columns import endpoints, hostnames_of
 from kdns.cluster.manifests.controllers import cluster_ips, DEFAULT_RANGES, families, ranges
 from kdns.cluster.manifests.loading import EVERYTHING, load
 from kdns.cluster.objects import (
-    endpoints,
-    hostnames_of,
     Metadata,
     Namespace,
     Pod,

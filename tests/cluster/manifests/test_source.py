@@ -1,14 +1,19 @@
 """Manifest files -> store: what is read, what is refused and how it is said, what happens when files change."""
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import random
 import resource
+import socket
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ import yaml
 from hypothesis import example, given, HealthCheck, settings
 from hypothesis import strategies as st
 
+from kdns.cluster.manifests import apart, documents
 from kdns.cluster.manifests import source as manifests
 from kdns.cluster.manifests.controllers import ranges
 from kdns.cluster.manifests.loading import load
@@ -112,6 +118,12 @@ def test_a_directory_is_searched_but_not_hidden_names(tmp_path: Path) -> None:
 LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
 MERGES = "m0: &m0 {a: b}\n" + "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 12))
 
+# 56 kB of text that many aliases repeat: few nodes, and gigabytes.
+LONG_TEXT = f"kind: A\nmetadata: {{x: &x {'x' * 50_000}, labels: {{{', '.join(f'l{i}: *x' for i in range(1500))}}}}}\n"
+LONG_KEY = f"kind: A\nmetadata: {{name: w, a: &m {{? {'k' * 50_000} : a}}, l: [{', '.join(['*m'] * 1500)}]}}\n"
+DOCUMENTS = "---\n".join(["kind: A\na: &a [" + "x," * 999 + "]\nb: &b [" + "*a," * 999 + "]\nc: [*b, *b]\n"] * 20)
+MANY_MERGES = "m: &m {" + ", ".join(f"k{i}: 1" for i in range(999)) + "}\n" + "".join(f"a{i}: {{<<: *m}}\n" for i in range(200))
+
 BAD = [
     (WEB + 'spec:\n  ports:\n  - name: http\n    port: "80"\n',
      "7: Service prod/web: spec.ports[0].port: Expected int, got str"),
@@ -202,8 +214,12 @@ WITHOUT_LINE = [
     ("[" * 100_000, "bad YAML: nested too deeply"),
     ("- " * 100_000, "bad YAML: nested too deeply"),
     ("kind: Service\0", "bad YAML: control characters are not allowed"),
-    (LAUGHS, "aliases expand to too much"),
-    ("kind: List\nitems: &a [*a]\n", "aliases expand to too much"),
+    (LAUGHS, "aliases expand to too much: over 64 MiB"),
+    ("kind: List\nitems: &a [*a]\n", "aliases expand to too much: over 64 MiB"),
+    (LONG_TEXT, "aliases expand to too much: over 64 MiB"),
+    (LONG_KEY, "aliases expand to too much: over 64 MiB"),
+    (DOCUMENTS, "aliases expand to too much: over 64 MiB"),
+    (MANY_MERGES, "bad YAML: merge keys expand to too much"),
     (MERGES, "bad YAML: merge keys expand to too much"),
 ]
 
@@ -480,6 +496,193 @@ async def _started(source: Manifests) -> None:
         await source.start()
     finally:
         await source.close()
+
+
+def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
+    """Written in place, and moved there."""
+    path = written(tmp_path / "a.yaml", WEB)
+    at = path.stat()
+
+    async def then(source: Manifests, store: Store) -> None:
+        written(path, WEB.replace("web", "new"))
+        os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+        assert await within(1, lambda: "prod/new" in store.services)
+        beside = written(tmp_path / "a.tmp", WEB.replace("web", "two"))
+        os.utime(beside, ns=(at.st_atime_ns, at.st_mtime_ns))
+        beside.rename(path)
+        assert await within(1, lambda: "prod/two" in store.services)
+        assert (at.st_size, at.st_mtime_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
+
+    watched(path, then=then)
+
+
+# ---------------------------------------------------------------- what is no file
+
+
+def no_file(path: Path, what: str) -> None:
+    path.unlink(missing_ok=True)
+    if what == "FIFO":
+        os.mkfifo(path)
+    elif what == "directory":
+        path.mkdir()
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(path))
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+
+
+NO_FILES = [("FIFO", "a FIFO, not a file"), ("device", "a device, not a file"), ("socket", "a socket, not a file"),
+            ("huge", "too large: all manifests together may have 128 MiB")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "expected"), NO_FILES)
+def test_what_is_no_file_is_refused_at_once(what: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    no_file(Path("a.yaml"), what)
+    assert f"a.yaml: {expected}" == refusal(tmp_path / "a.yaml")
+    path = written(tmp_path / "b.yaml", WEB)
+
+    async def then(source: Manifests, store: Store) -> None:
+        no_file(path, what)
+        assert await within(5, lambda: source.problem == f"{path}: {expected}")
+        assert "prod/web" in store.services
+        path.unlink()
+        written(path, WEB.replace("web", "new"))
+        assert await within(2, lambda: "prod/new" in store.services)
+
+    watched(path, then=then)
+
+
+def test_a_directory_in_place_of_a_file_is_searched(tmp_path: Path) -> None:
+    path = written(tmp_path / "b.yaml", WEB)
+
+    async def then(source: Manifests, store: Store) -> None:
+        no_file(path, "directory")
+        written(path / "c.yaml", WEB.replace("web", "new"))
+        assert await within(1, lambda: "prod/new" in store.services)
+
+    watched(path, then=then)
+
+
+def test_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "MOST_FILES", 3)
+    for i in range(4):
+        written(tmp_path / f"{i}.yaml", "")
+    with pytest.raises(ManifestError) as raised:
+        load([str(tmp_path)])
+    assert f"{tmp_path}: too many files: at most 3" == str(raised.value)
+
+
+def test_a_pipe_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "MOST_OCTETS", 1 << 20)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def endless() -> None:
+        with suppress(BrokenPipeError), pipe.open("wb") as out:
+            while True:
+                out.write(b"# on and on\n" * 1000)
+
+    threading.Thread(target=endless, daemon=True).start()
+    with pytest.raises(ManifestError) as raised:
+        asyncio.run(_started(Manifests([str(pipe)], Store())))
+    assert f"{pipe}: too large: over 1 MiB" == str(raised.value)
+    assert ["pipe"] == [path.name for path in tmp_path.iterdir()]
+
+
+# ---------------------------------------------------------------- a loader that is lost
+
+
+def lost(monkeypatch: pytest.MonkeyPatch, how: str) -> Callable[[], object]:
+    """What makes loaders be lost from now on; calling it ends that."""
+    monkeypatch.setattr(manifests, "APART_FROM", 0)
+    monkeypatch.setattr(manifests, "FIRST", 0.05)
+    if how == "no loader":
+        monkeypatch.setattr(sys, "executable", "/no/such/python")
+        return lambda: monkeypatch.setattr(sys, "executable", EXECUTABLE)
+    program = {"killed": "import os; os.kill(os.getpid(), 9)", "failed": "import sys; sys.exit(3)",
+               "stuck": "import time; time.sleep(100)", "mute": ""}[how]  # fmt: skip
+    folder = tempfile.mkdtemp(dir=tempfile.gettempdir())
+    written(Path(folder) / "spoilt_loader.py", program)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(apart, "PROGRAM", "spoilt_loader")
+    monkeypatch.setattr(apart, "WITHIN", 0.3 if how == "stuck" else 30)
+
+    def heal() -> None:
+        monkeypatch.setattr(apart, "PROGRAM", "kdns.cluster.manifests.loading")
+        monkeypatch.setattr(apart, "WITHIN", 30)
+
+    return heal
+
+
+EXECUTABLE = sys.executable
+LOST = {
+    "killed": "was killed (SIGKILL)",
+    "failed": "ended with status 3",
+    "stuck": "said nothing for 0.3 s",
+    "no loader": "cannot start: No such file or directory",
+    "mute": "said nothing",
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_loader_that_is_lost_is_tried_again_with_growing_pauses(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path / "a.yaml", WEB)
+    problem = f"{path}: the process that reads them {LOST[how]}"
+
+    async def then(source: Manifests, store: Store) -> None:
+        heal = lost(monkeypatch, how)
+        source._pause = manifests.FIRST
+        written(path, WEB.replace("web", "new"))
+        assert await within(10, lambda: source._lost.values[()] >= 2)
+        assert problem == source.why_not()
+        assert "prod/web" in store.services
+        heal()
+        assert await within(10, lambda: "prod/new" in store.services), "tried again, though no file has changed"
+        assert source.why_not() is None
+
+    with caplog.at_level(logging.ERROR, "kdns"):
+        watched(path, then=then)
+    lines = [f"{problem} (still serving what was good before, tried again in {pause} s)" for pause in (0.05, 0.1)]
+    assert lines == caplog.messages[:2]
+
+
+def test_a_start_without_a_loader_is_an_error_after_a_few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.yaml", WEB)
+    lost(monkeypatch, "killed")
+    source = Manifests([str(path)], Store())
+    with pytest.raises(ManifestError) as raised:
+        asyncio.run(_started(source))
+    assert f"{path}: the process that reads them was killed (SIGKILL)" == str(raised.value)
+    assert 2 == source._lost.values[()]
+
+
+def test_descriptors_that_ran_out_are_no_fault_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.yaml", WEB)
+
+    async def then(source: Manifests, store: Store) -> None:
+        source._pause = 0.05
+        opened, failing = os.open, [True]
+
+        def scarce(name: Any, *args: Any, **more: Any) -> int:
+            if failing and name == str(path):
+                raise OSError(errno.EMFILE, "Too many open files")
+            return opened(name, *args, **more)
+
+        monkeypatch.setattr(os, "open", scarce)
+        path.write_text(WEB.replace("web", "new"))
+        assert await within(5, lambda: source.why_not() == f"{path}: Too many open files")
+        failing.clear()
+        assert await within(5, lambda: "prod/new" in store.services)
+
+    watched(path, then=then)
 
 
 # ---------------------------------------------------------------- what is large
