@@ -151,6 +151,7 @@ class Listener:
         self._facts: dict[Fact | None, Fact | None] = {}  # those that entries of the memo share
         self.hit_seconds = 0.0  # what hits took that are not yet counted, and how many they are
         self.hits = 0
+        self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
         self.misses = 0  # datagrams that the memo had no reply to
         self.refused: dict[int, int] = {}  # by code: what never became a query
 

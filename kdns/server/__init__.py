@@ -1,6 +1,7 @@
 """The server: sockets, a Corefile taken up, start, reload and end.
 
 in_flight.py   queries that wait
+backlog.py     and those that wait to be begun, under overload
 accept.py      connections, and how many
 sockets.py     addresses to listen on
 mmsg.py        many datagrams for one system call

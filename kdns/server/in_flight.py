@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import logging
 import sys
+import time
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -17,16 +18,21 @@ from typing import Any, TypeVar
 from kdns.core.site import MOST_IN_FLIGHT
 
 log = logging.getLogger(__name__)
+PATIENCE = 2.0  # seconds that a query may wait before it makes room for others: as long as *forward* waits for an upstream
 T = TypeVar("T")
 
 
 class InFlight:
-    """The queries that wait for something, oldest first. Beyond `limit` the oldest is dropped and counted."""
+    """The queries that wait for something, oldest first. Beyond `limit` one is dropped and counted.
+
+    That is the oldest if it has waited longer than `PATIENCE`: nothing will come of it any more. Before that it is the new one.
+    If it were always the oldest, more queries than upstreams can answer would leave none the time to be answered at all.
+    """
 
     def __init__(self, limit: int = MOST_IN_FLIGHT) -> None:
         self.limit = limit
         self.dropped = 0
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: dict[asyncio.Task[Any], float] = {}  # since when
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -44,14 +50,22 @@ class InFlight:
             log.exception("a query could not be answered")
             return None
         if isinstance(made, asyncio.Task):
+            now = time.monotonic()
             if len(self._tasks) >= self.limit:
+                self.dropped += 1
                 oldest = next(iter(self._tasks))
+                if now - self._tasks[oldest] < PATIENCE:
+                    made.cancel()
+                    return made
                 del self._tasks[oldest]
                 oldest.cancel()
-                self.dropped += 1
-            self._tasks[made] = None
+            self._tasks[made] = now
             made.add_done_callback(self._done)
         return made
+
+    def has_room(self) -> bool:
+        """Whether one that waits would not be dropped."""
+        return len(self._tasks) < self.limit or time.monotonic() - next(iter(self._tasks.values())) >= PATIENCE
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)

@@ -21,6 +21,7 @@ from typing import Any
 
 from kdns.core.site import Listener
 from kdns.dns.query import Address, Transport
+from kdns.server.backlog import Backlog, is_near
 from kdns.server.in_flight import InFlight, outcome
 
 try:
@@ -33,11 +34,14 @@ log = logging.getLogger(__name__)
 AT_ONCE = 64  # datagrams that are read before others on the loop have their turn
 LONGEST = 4096  # octets of a datagram
 UNSENT = 4096  # replies that wait to be sent; beyond them replies are lost, as on any network
+LOOKS = 8  # full batches until it is looked how much more there is
+READ_ON = 32  # batches that are read at once where there is much
 DRAIN = 5.0  # seconds that a socket that is given up has to answer what it took
 
 _IP_PKTINFO = 8  # of Linux
 Control = tuple[int, int, bytes]  # a control message: level, type, octets
 Route = tuple[Any, list[Control]]  # whereto a reply goes (struct sockaddr, or as Python has it), and wherefrom
+Miss = tuple[bytes, Address | bytes, Address | bytes, Route]  # a datagram, who asks, what was asked, and the way back
 
 
 class Udp:
@@ -50,6 +54,7 @@ class Udp:
         self._in_flight = in_flight
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
+        self._backlog: Backlog[Miss] = Backlog(sock, in_flight, self._begin)
         self._unsent: deque[tuple[bytes, Route]] = deque()
         name = sock.getsockname()
         self._local = Address(name[0], name[1])
@@ -94,12 +99,25 @@ class Udp:
         if entry is not None:
             entry.hits += 1
             return wire[:2] + (entry.reply or entry.ring.turn()), True  # type: ignore[union-attr]
+        if self._backlog.open:
+            self._backlog.add((wire, client, local, route), is_near(wire, self.listener.near))
+            return None, False
+        return self._started(wire, client, local, route), False
+
+    def _started(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
+        """The reply to a miss where it is there at once; else it is sent later."""
         made = self._in_flight.start(self.listener.reply(wire, client, local, Transport.UDP))
         if not isinstance(made, asyncio.Task):
-            return made, False
+            return made
         self._waiting += 1
         made.add_done_callback(partial(self._answered, route))
-        return None, False
+        return None
+
+    def _begin(self, miss: "Miss") -> None:
+        """A miss of the backlog has its turn."""
+        reply = self._started(*miss)
+        if reply is not None:
+            self._send(reply, miss[3])
 
     def _asked_sockaddr(self, control: Control) -> bytes:
         """The address in a control message and our port, as struct sockaddr."""
@@ -154,7 +172,7 @@ class Udp:
         end = self._loop.time() + timeout
         _turn_away(self._sock)
         quiet = 0
-        while (quiet < 2 or self._waiting or self._unsent) and self._loop.time() < end:
+        while (quiet < 2 or self._waiting or self._unsent or self._backlog) and self._loop.time() < end:
             await asyncio.sleep(0.01)  # the loop reads on meanwhile
             quiet = 0 if _queued(self._sock) else quiet + 1
         self._loop.remove_reader(self._sock.fileno())
@@ -168,16 +186,34 @@ class Batched(Udp):
     def __init__(self, sock: socket.socket, listener: Listener, in_flight: InFlight) -> None:
         super().__init__(sock, listener, in_flight)
         self._batch = mmsg.Batch(sock, self._all)
+        self._full = 0  # batches that were full, one after another: more is there
 
     @property
     def lost(self) -> int:
         return self._lost + self._batch.failed
 
     def _readable(self) -> None:
-        batch = self._batch
-        lengths = batch.receive()
-        if not lengths:
+        lengths = self._batch.receive()
+        if len(lengths) < mmsg.MESSAGES:
+            self._full = 0
+            if lengths:
+                self._take(lengths)
             return
+        self._full += 1
+        if not self._full % LOOKS:
+            self._backlog.look()
+        self._take(lengths)
+        if self._backlog.open:  # what waits in the kernel is read before anything else is done
+            for _ in range(READ_ON):
+                lengths = self._batch.receive()
+                if lengths:
+                    self._take(lengths)
+                if len(lengths) < mmsg.MESSAGES:
+                    return
+
+    def _take(self, lengths: list[int]) -> None:
+        """Answer a batch from the memo, and start what that does not have."""
+        batch = self._batch
         began = time.monotonic()
         listener = self.listener
         find = listener.memo.find

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kdns.server import in_flight as in_flight_module
 from kdns.server.in_flight import InFlight, outcome, start
 
 
@@ -256,7 +257,16 @@ def test_cancelled_at_once(wait: float) -> None:
     assert ["finally"] == seen
 
 
-def test_oldest_is_dropped_beyond_the_limit() -> None:
+@pytest.mark.parametrize(
+    ("patience", "answered"),
+    [(0, [None, None, b"reply", b"reply"]), (9, [b"reply", b"reply", None, None])],
+    ids=["the oldest", "the newest"],
+)
+def test_one_is_dropped_beyond_the_limit(
+    patience: float, answered: list[bytes | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_flight_module, "PATIENCE", patience)
+
     async def query(wait: float) -> bytes:
         await asyncio.sleep(wait)
         return b"reply"
@@ -268,11 +278,12 @@ def test_oldest_is_dropped_beyond_the_limit() -> None:
         loop.call_soon(lambda: tasks.extend(in_flight.start(query(0.05)) for _ in range(4)))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert 2 == len(in_flight)
+        assert (2, patience == 0) == (len(in_flight), in_flight.has_room())
         await in_flight.ended(1)
+        assert in_flight.has_room()
         return [outcome(task) for task in tasks], in_flight.dropped, len(in_flight)
 
-    assert ([None, None, b"reply", b"reply"], 2, 0) == asyncio.run(check())
+    assert (answered, 2, 0) == asyncio.run(check())
 
 
 def test_failures_are_silence_and_logged(caplog: pytest.LogCaptureFixture) -> None:

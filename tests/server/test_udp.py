@@ -304,7 +304,7 @@ def test_one_refused_reply_does_not_hold_up_the_rest() -> None:
 
 
 @both
-def test_beyond_the_limit_the_oldest_is_dropped(kind: Kind) -> None:
+def test_beyond_the_limit_the_newest_is_dropped(kind: Kind) -> None:
     async def body(served: udp.Udp, port: int) -> Any:
         loop = asyncio.get_running_loop()
         with client() as sock:
@@ -313,7 +313,7 @@ def test_beyond_the_limit_the_oldest_is_dropped(kind: Kind) -> None:
             replies = [await asyncio.wait_for(loop.sock_recv(sock, 4096), 2) for _ in range(5)]
         return sorted(reply[1] for reply in replies), served._in_flight.dropped
 
-    assert ([3, 4, 5, 6, 7], 3) == serve(kind, slow, body, limit=5)
+    assert ([0, 1, 2, 3, 4], 3) == serve(kind, slow, body, limit=5)
 
 
 @both
