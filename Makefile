@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test lint bench bench-cluster soak rollout clean
+.PHONY: setup run test test-lowest test-image lint wheel sdist image lock audit sbom bench bench-cluster soak rollout clean
 
 setup: $(VENV)/.made
 
@@ -23,6 +23,51 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# dist/: what is installed, and its source
+wheel sdist: build/tools
+	build/tools/bin/python -m build --no-isolation --$@ --outdir dist
+
+build/tools: requirements/build.txt
+	$(PYTHON) -m venv --clear $@
+	$@/bin/pip install --quiet --require-hashes --requirement $<
+	touch $@
+
+# the container image, with docker, podman or buildah
+image:
+	deploy/image/build
+
+# the image built and run as a Pod would: root, Debian's buildah, debootstrap and runc
+test-image: setup
+	$(BIN)/python -m pytest -m image tests/image
+
+# the oldest versions that pyproject.toml allows
+test-lowest: $(VENV)/.release
+	$(PYTHON) -m venv --clear build/lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra test pyproject.toml --output-file build/lowest.txt
+	build/lowest/bin/pip install --quiet --requirement build/lowest.txt
+	build/lowest/bin/python -m pytest
+
+$(VENV)/.release: setup
+	$(BIN)/pip install --quiet --editable '.[release]'
+	touch $@
+
+# requirements/*.txt: what the image has, and what builds it, each with its hashes; the newest that pyproject.toml allows
+lock: $(VENV)/.release
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --output-file requirements/image.txt
+	$(BIN)/uv pip compile $(LOCK) requirements/build.in --output-file requirements/build.txt
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+
+audit: $(VENV)/.release
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements/image.txt
+
+# dist/: the software bill of materials of what the image has of Python, licences included
+sbom: wheel $(VENV)/.release
+	$(PYTHON) -m venv --clear build/image
+	build/image/bin/pip install --quiet --require-hashes --requirement requirements/image.txt
+	build/image/bin/pip install --quiet --no-deps dist/*.whl
+	build/image/bin/python -P -B deploy/image/trim.py
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/kdns.cdx.json build/image
+
 bench: setup
 	$(BIN)/python -m benchmarks.bench
 
@@ -36,4 +81,4 @@ rollout: setup
 	$(BIN)/python -m benchmarks.rollout
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build dist

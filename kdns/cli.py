@@ -53,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
 
             with prepared(words) as left:
                 return _serve(left)
+        if words[:1] == ["demo"]:
+            words = ["--manifests", _sample(), *words[1:]]
         return _serve(words)
     except KdnsError as error:
         print(f"kdns: {error}", file=sys.stderr)
@@ -67,7 +69,8 @@ def _flags() -> _Parser:
         prog="kdns",
         allow_abbrev=False,
         description="The DNS server of a Kubernetes cluster.",
-        epilog="kdns check [-conf FILE] tries a Corefile without serving; kdns help PLUGIN shows a plugin's manual.",
+        epilog="kdns check [-conf FILE] tries a Corefile without serving; kdns help PLUGIN shows a plugin's manual; "
+        "kdns demo serves a small cluster to look at.",
     )
     parser.add_argument("-conf", "--conf", metavar="FILE", help="the Corefile; - for stdin (default: ./Corefile)")
     parser.add_argument(
@@ -139,6 +142,12 @@ def _laboratory(paths: list[str], port: int) -> str:
     """A Corefile for manifests, on the machine's own addresses alone."""
     quoted = " ".join('"' + (path if path == "-" else os.path.abspath(path)).replace('"', '\\"') + '"' for path in paths)
     return LABORATORY.format(port=port, addresses=" ".join(_own_addresses()), paths=quoted)
+
+
+def _sample() -> str:
+    """The manifests of a small cluster: in the installed package, else where the source is."""
+    installed = Path(__file__).parent / "zones"
+    return str((installed if installed.is_dir() else Path(__file__).parents[1] / "zones") / "cluster.yaml")
 
 
 def _own_addresses() -> list[str]:

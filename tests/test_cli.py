@@ -190,6 +190,15 @@ def test_a_corefile_for_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert text.startswith(".:1053 {")
 
 
+def test_the_demo_serves_a_small_cluster(free_port: int, tmp_path: Path) -> None:
+    with serving(free_port, "demo", "-p", str(free_port), cwd=tmp_path) as process:
+        reply = dns.query.udp(dns.message.make_query("web.prod.svc.cluster.local.", "A"), "127.0.0.1", timeout=2, port=free_port)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert (1, "", 0) == (len(reply.answer), err, process.returncode)
+    assert f"Try: dig @127.0.0.1 -p {free_port} " in out
+
+
 LINES = [
     ("kdns.plugins.reload", logging.INFO, "[INFO] plugin/reload: text"),
     ("kdns.server.run", logging.WARNING, "[WARNING] text"),
