@@ -1,6 +1,6 @@
 """All the records of a zone of the cluster, for a transfer: what `Answers.look` says of each name that is not computed.
 
-They come in steps of some hundred records or endpoints, so that whoever takes them can give others their turn between two
+They come in steps of a hundred records or endpoints, so that whoever takes them can give others their turn between two
 steps; each Service is listed as it is when its turn comes. Names of Pods and zone-scoped names are computed when they are asked
 for, there is no end of them: they are in no list.
 """
@@ -19,7 +19,7 @@ from kdns.dns.query import Query
 from kdns.dns.response import RRset
 from kdns.dns.types import A, AAAA, NS, PTR, SRV, TXT
 
-STEP = 200  # records, and endpoints, of one step
+STEP = 100  # records, and endpoints, of one step
 
 ALL = 1 << 62  # octets: no reply is full
 

@@ -9,4 +9,5 @@ zone.py       a zone: its records, and what it says of any name
 master.py     zone files
 encoding.py   a response as a message
 reply.py      what an upstream said, as a response
+transfer.py   zone transfers, and NOTIFY
 """

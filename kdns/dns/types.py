@@ -16,6 +16,6 @@ SMALLEST = 512  # without EDNS (RFC 1035 4.2.1)
 LARGEST = 65535  # over TCP
 
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
-OPCODE = 0x7800
+OPCODE, NOTIFY = 0x7800, 0x2000
 DO = 0x8000  # in the flags of EDNS (RFC 3225)
 EDE = 15  # the EDNS option of an extended error (RFC 8914)
