@@ -10,7 +10,7 @@ import struct
 from kdns.dns import names
 from kdns.dns.query import Edns, Query
 from kdns.dns.response import ExtendedError, Response, RRset
-from kdns.dns.types import A, AA, AAAA, CD, CNAME, DO, EDE, IN, NOERROR, OPCODE, OPT, OUR_SIZE, QR, RD, TC
+from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, DO, EDE, IN, NOERROR, OPCODE, OPT, OUR_SIZE, QR, RD, TC
 from kdns.errors import FormatError
 
 _RR_HEAD = struct.Struct("!HHI").pack
@@ -101,9 +101,7 @@ def encode(query: Query, response: Response, ours: int = OUR_SIZE) -> bytes | Ri
             additional += records
             additionals += count
             at = after
-    flags = QR | query.flags & (RD | CD) | response.flags | response.rcode & 15
-    if response.authoritative:
-        flags |= AA
+    flags = _flags(query, response)
     if not whole:
         flags |= TC
     head = _COUNTS(flags, 1, answers, authorities, additionals + (1 if tail else 0)) + query.question
@@ -112,6 +110,14 @@ def encode(query: Query, response: Response, ours: int = OUR_SIZE) -> bytes | Ri
         rest = b"".join(authority) + b"".join(additional) + tail
         return Ring(head + b"".join(answer[:before]), octets, unit, shown, rest)
     return b"".join([head, *answer, *authority, *additional, tail])
+
+
+def _flags(query: Query, response: Response) -> int:
+    """The flags of a reply; AD only for those who show that they know it (RFC 6840 5.8)."""
+    flags = QR | query.flags & (RD | CD) | response.flags | response.rcode & 15
+    if response.authoritative:
+        flags |= AA
+    return flags & ~AD if flags & AD and not (query.flags & AD or query.do) else flags
 
 
 def _usual(query: Query, response: Response, at: int, room: int, tail: bytes) -> bytes | None:
@@ -130,9 +136,7 @@ def _usual(query: Query, response: Response, at: int, room: int, tail: bytes) ->
     size = len(rdata)
     if (above and asked[above - 1] != ".") or size > 511 or at + 12 + size > room:
         return None
-    flags = QR | query.flags & (RD | CD) | response.flags | response.rcode & 15
-    if response.authoritative:
-        flags |= AA
+    flags = _flags(query, response)
     answers = 1 if response.answer else 0
     head = _COUNTS(flags, 1, answers, 1 - answers, 1 if tail else 0) + query.question
     return head + _USUAL(0xC00C + above, type, IN, ttl, size) + rdata + tail

@@ -102,6 +102,27 @@ def test_a_reply_is_read_as_dnspython_reads_it(answer: list[str], authority: lis
     assert judged(wire) == records(decode(wire, QUERY))
 
 
+OWNERS = [*["www.example.org."] * 4, "a.org."]
+ADDRESSES = [f"{name} {ttl} IN A 192.0.2.{n}" for name in OWNERS for ttl in (60, 30) for n in range(3)]
+
+
+@given(st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=5), st.data())
+def test_the_usual_reply_is_read_as_any(answer: list[str], data: st.DataObject) -> None:
+    """The short way is not taken where an octet follows."""
+    wire = bytearray(message(answer))
+    if data.draw(st.booleans()):
+        wire[data.draw(st.integers(33, len(wire) - 1))] = data.draw(st.integers(0, 255))
+
+    def read(octets: bytes) -> Response | str:
+        try:
+            return decode(octets, QUERY)
+        except Garbage as error:
+            return str(error)
+
+    short, long = read(bytes(wire)), read(bytes(wire) + b"\0")
+    assert short == long or "its reply is cut short" in (short, long)
+
+
 @given(TEXTS)
 def test_what_was_read_can_be_sent_on(answer: list[str]) -> None:
     wire = message(answer)
@@ -175,6 +196,7 @@ REFUSED = [
     (raw(record(struct.pack("!H", HERE), A, bytes(4))), "its reply has names that run in circles"),
     (raw(record(struct.pack("!H", HERE + 40), A, bytes(4))), "its reply has names that run in circles"),
     (raw(record(b"\x01a" + struct.pack("!H", HERE), A, bytes(4))), "its reply has names that run in circles"),
+    (raw(record(struct.pack("!H", HERE - 3), A, bytes(4))), "its reply has a name that runs into itself"),
     (raw(record(b"\x41a\0", A, bytes(4))), "its reply has a label of an unknown kind"),
     (raw(record(LONG + b"\x3f" + b"a" * 63 + b"\0", A, bytes(4))), "its reply has a name of over 255 octets"),
     (raw(record(LONG + b"\x2e" + b"b" * 46 + b"\xc0\x0c", A, bytes(4))), "its reply has a name of over 255 octets"),

@@ -176,6 +176,7 @@ FLAGS = [  # AD is always asked for (RFC 6840 5.7), whoever asks
     ("QR RD RA", "RD", "RD AD", "QR RD RA"),
     ("QR AA RD RA", "RD", "RD AD", "QR AA RD RA"),
     ("QR RD RA AD", "RD AD", "RD AD", "QR RD RA AD"),
+    ("QR RD RA AD", "RD", "RD AD", "QR RD RA"),  # and told to those who know it (5.8)
     ("QR RD RA CD", "RD CD", "RD AD CD", "QR RD RA CD"),
     ("QR RA", "", "AD", "QR RA"),
 ]
@@ -187,6 +188,29 @@ def test_flags_go_through(upstream: str, client: str, asked: str, expected: str)
         lambda q: [answer(q, "www.example.org. 5 IN A 192.0.2.1", flags=upstream)], flags=dns.flags.from_text(client)
     )
     assert (asked, expected) == (dns.flags.to_text(questions[0].message.flags), dns.flags.to_text(reply.flags))
+
+
+AD_CLIENTS: list[tuple[dict[str, Any], bool]] = [
+    ({}, False), ({"flags": "RD AD"}, True), ({"use_edns": 0}, False), ({"want_dnssec": True}, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", AD_CLIENTS)
+@pytest.mark.parametrize("second", AD_CLIENTS)
+def test_who_shares_an_answer_learns_what_was_validated(
+    first: tuple[dict[str, Any], bool], second: tuple[dict[str, Any], bool]
+) -> None:
+    def validated(asked: Asked) -> Sequence[Step]:
+        return [answer(asked, f"{asked.name} 60 IN A 192.0.2.1", flags="QR RD RA AD")]
+
+    async def run() -> None:
+        async with FakeUpstream(validated) as up, serving(in_block(f"cache\nforward . 127.0.0.1:{up.port}")) as instance:
+            for asking, expected in (first, second):
+                flags = dns.flags.from_text(asking.get("flags", "RD"))
+                reply = await ask(instance, "www.example.org", **{**asking, "flags": flags})
+                assert expected == bool(reply.flags & dns.flags.AD)
+
+    asyncio.run(run())
 
 
 RCODES = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "NOTAUTH"]

@@ -284,6 +284,10 @@ def _lasting(section: _Plain, ttl: int) -> Section:
 
 def _limited(response: Response, limits: Limits, denial: bool) -> tuple[Response, int]:
     """The answer with all its TTLs within limits, and the least of them."""
+    if len(response.answer) == 1 and not response.authority and not response.additional:
+        ttl = response.answer[0].ttl
+        if limits.least <= ttl <= limits.most and not denial:
+            return response, ttl
     shortest = limits.most
     sections = []
     for section in (response.answer, response.authority, response.additional):
