@@ -15,15 +15,17 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dns.message
 import dns.query
 import dns.rdatatype
+import yaml
 
 from tests.support import ROOT
 from tests.support.control_plane.plane import free_ports
+from tests.support.control_plane.rest import Object
 from tests.support.processes import Kdns, said
 from tests.support.upstream import answer, Asked, FakeUpstream, Step
 
@@ -53,8 +55,14 @@ class Mapped(Kdns):
 
 
 @contextlib.contextmanager
-def mapped(corefile: str, folder: Path, files: Mapping[str, str] | None = None) -> Iterator[Mapped]:
-    """A process that serves a Corefile here; `files` are beside it, by their name below /etc/coredns."""
+def mapped(
+    corefile: str, folder: Path, files: Mapping[str, str] | None = None, objects: Sequence[Object] = ()
+) -> Iterator[Mapped]:
+    """A process that serves a Corefile here.
+
+    `files` are beside it, by their name below /etc/coredns; `objects` are in the cluster, too.
+    """
+    (folder / "more.yaml").write_text(yaml.safe_dump_all(objects))
     for name, text in (files or {}).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +122,7 @@ class Here:
             case [name] if name in HTTP:
                 return [f"    {name} 127.0.0.1:{self.http}{opens}"]
             case ["kubernetes"]:
-                return [line if opens else f"{line} {{", f"        manifests {MANIFESTS}", *([] if opens else ["    }"])]
+                return [line if opens else f"{line} {{", f"        manifests {MANIFESTS} {self.folder}/more.yaml", *([] if opens else ["    }"])]
             case ["forward"]:
                 to = " ".join(words[2:]).removesuffix("{").strip()
                 if to not in self.upstreams:
