@@ -31,6 +31,7 @@ Metrics
     - `kdns_memo_entries{server}`, `kdns_memo_bytes{…}`, `kdns_memo_hits_total{…}`, `kdns_memo_misses_total{…}`,
       `kdns_memo_forgotten_total{…}`
     - `kdns_event_loop_lag_seconds`: how late the event loop's last tick was.
+    - `go_goroutines`: tasks of the event loop, under the name that CoreDNS's dashboards read.
 
 Examples
     Another address:
@@ -41,6 +42,7 @@ Examples
         }
 """
 
+import asyncio
 import platform
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -178,6 +180,8 @@ def _of_instance(instance: Instance) -> list[Metric]:
     forgotten = Counter("kdns_memo_forgotten_total", "Replies that a change made it forget.", MEMO)
     lag = Gauge("kdns_event_loop_lag_seconds", "Seconds by which the event loop's last tick was late.")
     lag.set(instance.lag)
+    tasks = Gauge("go_goroutines", "Tasks of the event loop, under the name that CoreDNS's dashboards read.")
+    tasks.set(len(asyncio.all_tasks()))
     for listener in instance.listeners.values():
         server, memo = listener.server, listener.memo
         for metric, value in (
@@ -190,7 +194,7 @@ def _of_instance(instance: Instance) -> list[Metric]:
         for zone, site in listener.sites.items():
             for directive in site.block.directives:
                 enabled.set(1, server, zone, "", directive.name)
-    return [build, enabled, refused, entries, octets, hits, misses, forgotten, lag]
+    return [build, enabled, refused, entries, octets, hits, misses, forgotten, lag, tasks]
 
 
 def _united(metrics: Iterable[Metric | Histogram]) -> list[Metric | Histogram]:

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.control_plane.plane import ControlPlane, free_ports
+from tests.support.deploying import DEPLOY
 from tests.support.mapped import upstream
 from tests.support.processes import comes_to, endpoint_slice, Kdns, pod, service, ZONE
 
@@ -112,20 +112,25 @@ def test_the_table_is_read_whole() -> None:
 
 
 @pytest.fixture(scope="module")
-def scrape(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, str]]]:
-    """The labels of all samples by name, after a bit of everything."""
+def text(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One scrape, after a bit of everything."""
     folder = tmp_path_factory.mktemp("metrics")
     up, nobody = free_ports(2)
     values = {"kubeconfig": plane.kubeconfig("dns"), "upstream": up, "nobody": nobody}
     with upstream(up, "192.0.2.1"), Kdns(COREFILE, folder, **values) as kdns:
         comes_to([], kdns.unready)
         provoke(plane, kdns)
-        text = kdns._get("/metrics")[1]
-        found: dict[str, list[dict[str, str]]] = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                found.setdefault(sample.name, []).append(dict(sample.labels))
-        return found
+        return kdns._get("/metrics")[1]
+
+
+@pytest.fixture(scope="module")
+def scrape(text: str) -> dict[str, list[dict[str, str]]]:
+    """The labels of all samples by name."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(dict(sample.labels))
+    return found
 
 
 def provoke(plane: ControlPlane, kdns: Kdns) -> None:
@@ -163,3 +168,31 @@ def test_a_metric_with_its_labels(row: Row, scrape: dict[str, list[dict[str, str
 def test_the_buckets_of_a_histogram(name: str, scrape: dict[str, list[dict[str, str]]]) -> None:
     bounds = {sample["le"] for sample in scrape[f"{name}_bucket"]}
     assert BUCKETS[name] == pytest.approx(sorted(float(bound) for bound in bounds - {"+Inf"}), rel=1e-4)
+
+
+MIXIN = """
+coredns_panics_total coredns_dns_responses_total coredns_forward_responses_total coredns_dns_request_duration_seconds_bucket
+coredns_forward_request_duration_seconds_bucket coredns_dns_requests_total coredns_forward_requests_total coredns_plugin_enabled
+coredns_kubernetes_dns_programming_duration_seconds_bucket coredns_dns_request_size_bytes_bucket coredns_build_info
+coredns_dns_response_size_bytes_bucket coredns_cache_hits_total coredns_cache_misses_total coredns_cache_entries
+process_resident_memory_bytes process_cpu_seconds_total go_goroutines
+coredns_forward_healthcheck_failures_total coredns_forward_healthcheck_broken_total
+"""  # what the dashboard and the alerts of CoreDNS's mixin ask for
+
+
+def asked() -> dict[str, set[str]]:
+    """The names of metrics that something asks for."""
+    texts = {
+        path.name: path.read_text()
+        for path in (*(DEPLOY / "grafana").glob("*.json"), DEPLOY / "prometheus" / "alerts.yaml")
+    }  # fmt: skip
+    found = {name: set(re.findall(r"\b(?:coredns|kdns|process)_[a-z_]+(?=[{[])", text)) for name, text in texts.items()}
+    return {**found, "CoreDNS's mixin": set(MIXIN.split())}
+
+
+@pytest.mark.parametrize("by", asked())
+def test_what_dashboards_and_alerts_ask_for_is_there(by: str, text: str) -> None:
+    """With a sample, or told of by its type: a counter of what did not happen yet may have no labels to show."""
+    there = set(re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE)) | set(re.findall(r"^# TYPE ([a-z_]+)", text, re.MULTILINE))
+    assert len(asked()[by]) > 9
+    assert set() == asked()[by] - there

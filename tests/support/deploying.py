@@ -35,7 +35,7 @@ def find_helm() -> str | None:
     return shutil.which("helm", path=path)
 
 
-def _or_skip(program: str | None, how: str) -> str:
+def or_skip(program: str | None, how: str) -> str:
     if program is None:
         if os.environ.get("CI") == "true":
             pytest.fail(how, pytrace=False)
@@ -51,7 +51,7 @@ def run(program: str, *words: str, text: str | None = None) -> str:
 
 
 def kubectl(*words: str, text: str | None = None) -> str:
-    return run(_or_skip(shutil.which("kubectl"), "no kubectl: put it on PATH"), *words, text=text)
+    return run(or_skip(shutil.which("kubectl"), "no kubectl: put it on PATH"), *words, text=text)
 
 
 def kustomized(folder: str) -> list[Object]:
@@ -60,7 +60,7 @@ def kustomized(folder: str) -> list[Object]:
 
 
 def helm(*words: str, text: str | None = None) -> str:
-    return run(_or_skip(find_helm(), "no helm: put it on PATH, or install Go and it is built once"), *words, text=text)
+    return run(or_skip(find_helm(), "no helm: put it on PATH, or install Go and it is built once"), *words, text=text)
 
 
 def charted(values: Object, folder: Path, release: str = "dns") -> list[Object]:

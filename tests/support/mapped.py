@@ -122,7 +122,8 @@ class Here:
             case [name] if name in HTTP:
                 return [f"    {name} 127.0.0.1:{self.http}{opens}"]
             case ["kubernetes"]:
-                return [line if opens else f"{line} {{", f"        manifests {MANIFESTS} {self.folder}/more.yaml", *([] if opens else ["    }"])]
+                source = f"        manifests {MANIFESTS} {self.folder}/more.yaml"
+                return [line, source] if opens else [f"{line} {{", source, "    }"]
             case ["forward"]:
                 to = " ".join(words[2:]).removesuffix("{").strip()
                 if to not in self.upstreams:
