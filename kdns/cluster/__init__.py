@@ -4,6 +4,7 @@ objects.py     what is kept of each object
 columns.py     what a slice has in a row
 endpoints.py   Endpoints as EndpointSlices
 selectors.py   label selectors
+members.py     the endpoints that an answer is made of
 records.py     one Service as RRsets
 addresses.py   addresses in use, by whom
 store.py       all objects, by the keys that DNS asks with

@@ -19,7 +19,9 @@ class Addresses:
 
     def services(self, address: bytes) -> tuple[str, ...]:
         """The Services that have an address, each once."""
-        found = self._services.get(address, ())
+        found = self._services.get(address)
+        if found is None:
+            return ()
         return (found,) if isinstance(found, str) else tuple(dict.fromkeys(found))
 
     def add(self, address: bytes, service: str) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kdns.cluster import records
+from kdns.cluster.members import Naming
 from kdns.cluster.objects import Service, Slice
-from kdns.cluster.records import Found, Naming
+from kdns.cluster.records import Found
 from kdns.cluster.store import Store
 from kdns.dns import names
 from kdns.dns.query import Query
@@ -20,6 +21,7 @@ from kdns.dns.zone import Apex
 
 VERSION_RDATA = b"\x051.1.0"
 VERSION_TTL = 28800  # seconds, of the schema's version (specification 2.2)
+A_WHILE = 1.0  # seconds that an answer is good for which shows a part of what there is
 NAME = "kubernetes"
 OTHER = 0  # the extended error that only its text explains (RFC 8914 4.1)
 
@@ -81,7 +83,7 @@ class Answers:
         return Response(
             answer=found.answer,
             additional=found.additional,
-            stable_for=0.0 if depends is None else math.inf,
+            stable_for=0.0 if depends is None else math.inf if found.whole else A_WHILE,
             depends=depends or (),
             made_by=NAME,
         )
@@ -164,7 +166,7 @@ class Answers:
             return self._response(records.NOTHING, origin, ())
         address, bits = prefix
         if bits < 8 * len(address):  # above addresses: nobody keeps it, or each change would forget 31 prefixes
-            exists = any(self.names_of(a) for a in self.store.addresses_within(address, bits))
+            exists = any(map(self._has_name, self.store.addresses_within(address, bits)))
             return self._response(Found(exists), origin, None)
         called = self.names_of(address)
         depends: tuple[Key, ...] = (address,)
@@ -174,13 +176,21 @@ class Answers:
         answer = (RRset(name, PTR, self.options.ttl, rdata),) if rdata else ()
         return self._response(Found(True, answer), origin, depends)
 
+    def _has_name(self, address: bytes) -> bool:
+        """Does it point to anything? Of the addresses that the store has most do, so that the first one tells."""
+        return any(
+            self.listed(key.partition("/")[0])
+            and (not self.options.noendpoints or address in self.store.services[key].ips)
+            for key in self.store.services_at(address)
+        )
+
     def names_of(self, address: bytes) -> list[str]:
         """The names that an address points to: a ClusterIP's one, or those of its endpoints, hostnames first."""
         called: dict[str, bool] = {}
         for key in self.store.services_at(address):
-            service = self.store.services.get(key)
-            if service is None or service.alias or not self.listed(key.partition("/")[0]):
+            if not self.listed(key.partition("/")[0]):
                 continue
+            service = self.store.services[key]
             if address in service.ips:
                 return [records.base(key, self._primary.origin)]
             called |= records.pointers(service, self.slices(service), address, self._primary)

@@ -24,10 +24,25 @@ def hostname_places(s: Slice, label: str) -> list[int]:
     if column is None:
         return []
     places = []
+    place = before = 0
     at = column.find(f"\0{label}\0")
     while at >= 0:
-        places.append(column.count("\0", 0, at))
-        at = column.find(f"\0{label}\0", at + 1)
+        place += column.count("\0", before, at)
+        places.append(place)
+        before, at = at, column.find(f"\0{label}\0", at + 1)
+    return places
+
+
+def address_places(s: Slice, address: bytes) -> list[int]:
+    """Which endpoints of a slice have an address."""
+    places: list[int] = []
+    if s.width != len(address):
+        return places
+    at = s.addresses.find(address)
+    while at >= 0:
+        if at % s.width == 0:
+            places.append(at // s.width)
+        at = s.addresses.find(address, at + 1)
     return places
 
 
@@ -42,8 +57,11 @@ _BLOCKS = {4: struct.Struct("4s" * _BLOCK), 16: struct.Struct("16s" * _BLOCK)}
 
 def split(octets: bytes, width: int) -> list[bytes]:
     """Addresses of 4 or 16 octets that stand one after the other."""
-    count, block = len(octets) // width, _BLOCKS[width]
+    size = len(octets)
+    if size < _BLOCK * width:
+        return [octets[i : i + width] for i in range(0, size, width)]
     out: list[bytes] = []
-    for at in range(0, count - _BLOCK + 1, _BLOCK):
-        out += block.unpack_from(octets, at * width)
-    return out + [octets[i : i + width] for i in range(len(out) * width, len(octets), width)]
+    whole, unpack = size - size % (_BLOCK * width), _BLOCKS[width].unpack_from
+    for at in range(0, whole, _BLOCK * width):
+        out += unpack(octets, at)
+    return out + [octets[i : i + width] for i in range(whole, size, width)]

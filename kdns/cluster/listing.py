@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice
 from operator import itemgetter
 
-from kdns.cluster import records
+from kdns.cluster import members, records
 from kdns.cluster.answers import Answers, is_reverse, VERSION_RDATA, VERSION_TTL
 from kdns.cluster.columns import endpoints, hostnames_of
+from kdns.cluster.members import Naming
 from kdns.cluster.objects import Port, Service, Slice
-from kdns.cluster.records import Naming
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import RRset
@@ -99,7 +99,7 @@ def _srv(slices: tuple[Slice, ...], labels: list[str], own: str, naming: Naming)
     for s, numbers in ports:
         hostnames = hostnames_of(s)
         for i, address in enumerate(endpoints(s)) if numbers else ():
-            label = records.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
+            label = members.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
             for number in numbers:
                 rdata = records.srv(0, weight, number) + bytes((len(label),)) + label.encode() + tail
                 yield None if rdata in seen else (name, SRV, rdata)
@@ -112,7 +112,7 @@ def _below(slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterator[Reco
     for s in slices:
         hostnames = hostnames_of(s)
         for i, address in enumerate(endpoints(s)):
-            label = records.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
+            label = members.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
             called.setdefault(label, []).append((s, address))
             yield None
     for label, found in called.items():

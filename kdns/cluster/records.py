@@ -3,31 +3,34 @@
 In the order of the Kubernetes DNS specification 1.1.0: addresses of the Service (2.3.1, 2.4.1), SRV of its named ports
 (2.3.2, 2.4.2), names of its endpoints, PTR (2.3.3, 2.4.3), aliases (2.5); then zone-scoped names (`zonal`).
 
-What costs by the record stops at the room of the reply: of a thousand SRV only so many are made that the reply is full.
+What costs by the record stops at the room of the reply: of a thousand SRV only so many are made that the reply is full, and
+which ones is left to chance. Addresses are turned by whoever sends them (`encoding.Ring`), so up to `RING` of them are all
+made, whatever fits; of more, so many in a row from a random one on. Such an answer is not `whole`: it is good for a second,
+so that none of the endpoints is asked more than others for long.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
-from kdns.cluster.columns import endpoints, hostname_at, hostname_places, hostnames_of
-from kdns.cluster.objects import joined, Port, Service, Slice
+from kdns.cluster import members
+from kdns.cluster.columns import address_places, hostname_at
+from kdns.cluster.members import Naming
+from kdns.cluster.objects import Port, Service, Slice
 from kdns.dns import names
 from kdns.dns.response import RRset
 from kdns.dns.types import A, AAAA, ANY, CNAME, SRV
 
+RING = 1000  # addresses of an answer that are made though they do not fit, for their turns
+NEAR = 250  # of a zone: they have to be picked, which takes longer than to take all in a row
+BEFORE_RDATA = 12  # octets of a record whose owner is a pointer
+
+AROUND = 28  # octets of a message beside its records and the name asked: header, type and class, OPT
+
 _WIDTH = {A: 4, AAAA: 16}
 srv = struct.Struct("!3H").pack
-
-
-class Naming(NamedTuple):
-    """How names are made: the zone's origin, TTL in seconds, whether an endpoint may be called by its Pod."""
-
-    origin: str
-    ttl: int
-    pods: bool = False
-    zonal: bool = False
 
 
 class Found(NamedTuple):
@@ -36,6 +39,7 @@ class Found(NamedTuple):
     exists: bool
     answer: tuple[RRset, ...] = ()
     additional: tuple[RRset, ...] = ()
+    whole: bool = True  # or one of several answers, of what there is too much of
 
 
 NOTHING, EMPTY = Found(False), Found(True)
@@ -55,16 +59,16 @@ def at(
     if below[-1].startswith("_"):
         return _port(service, slices, below, type, name, naming, room)
     if len(below) == 1:
-        return _endpoint(slices, below[0], type, name, naming)
+        return _endpoint(slices, below[0], type, name, naming, room)
     return NOTHING
 
 
 def alias(service: Service, slices: tuple[Slice, ...]) -> str | None:
     """The target where the Service is an alias: an ExternalName, or headless with one endpoint that is a name (FQDN)."""
-    if service.alias or service.ips or not slices:
+    if service.alias or service.ips or has_endpoints(slices):
         return service.alias
-    targets = [target for s in slices if not s.width for target in hostnames_of(s)]
-    return targets[0] if len(targets) == 1 and not any(s.addresses for s in slices) else None
+    named = [s.hostnames for s in slices if s.hostnames]
+    return named[0][1:-1] if len(named) == 1 and named[0].count("\0") == 2 else None
 
 
 def cname(name: str, target: str, naming: Naming) -> RRset:
@@ -74,7 +78,7 @@ def cname(name: str, target: str, naming: Naming) -> RRset:
 
 def has_endpoints(slices: tuple[Slice, ...]) -> bool:
     """True where an address may be served."""
-    return any(s.addresses for s in slices)
+    return bool(slices) and (bool(slices[0].addresses) or any(s.addresses for s in slices))
 
 
 def base(service: str, origin: str) -> str:
@@ -88,16 +92,18 @@ def pointers(service: Service, slices: tuple[Slice, ...], address: bytes, naming
     own = base(service.key, naming.origin)
     called = {}
     for s in slices:
-        for i in _aligned(s, address) if s.width == len(address) else ():
+        if address not in s.addresses:
+            continue
+        for i in address_places(s, address):
             hostname = hostname_at(s, i)
-            called[f"{label_of(s, i, hostname, address, naming)}.{own}"] = bool(hostname)
+            called[f"{members.label_of(s, i, hostname, address, naming)}.{own}"] = bool(hostname)
     return called
 
 
-def addresses(name: str, ttl: int, packed: Iterator[bytes] | list[bytes] | tuple[bytes, ...]) -> tuple[RRset, ...]:
+def addresses(name: str, ttl: int, packed: Sequence[bytes]) -> tuple[RRset, ...]:
     """Address RRsets of a name, A before AAAA; an address that comes twice stands once."""
-    if isinstance(packed, tuple) and len(packed) == 1:
-        return (RRset(name, A if len(packed[0]) == 4 else AAAA, ttl, packed),)
+    if len(packed) == 1:
+        return (RRset(name, A if len(packed[0]) == 4 else AAAA, ttl, tuple(packed)),)
     every = dict.fromkeys(packed)
     sets = ((A, tuple([a for a in every if len(a) == 4])), (AAAA, tuple([a for a in every if len(a) == 16])))
     return tuple([RRset(name, type, ttl, rdata) for type, rdata in sets if rdata])
@@ -116,11 +122,15 @@ def _service(service: Service, slices: tuple[Slice, ...], type: int, name: str, 
         return EMPTY
     if service.ips:
         return _of_type(addresses(name, naming.ttl, service.ips), type)
-    some = [s for s in slices if s.width == width or (type == ANY and s.width)]
-    if len(some) == 1 and type != ANY:
-        rdata = tuple(dict.fromkeys(endpoints(some[0])))
-        return Found(True, (RRset(name, type, naming.ttl, rdata),)) if rdata else EMPTY
-    return _of_type(addresses(name, naming.ttl, [a for s in some for a in endpoints(s)]), type)
+    if width is None:
+        return _packed(slices, A, name, naming, room) or _packed(slices, AAAA, name, naming, room) or EMPTY
+    return _packed(slices, type, name, naming, room) or EMPTY
+
+
+def _packed(slices: tuple[Slice, ...], type: int, name: str, naming: Naming, room: int) -> Found | None:
+    width = _WIDTH[type]
+    rdata, whole = members.packed(slices, width, max(RING, room // (BEFORE_RDATA + width) + 1))
+    return Found(True, (RRset(name, type, naming.ttl, rdata),), (), whole) if rdata else None
 
 
 def _port(
@@ -128,7 +138,10 @@ def _port(
 ) -> Found:
     """`_port._protocol` has SRV records only; `_protocol` is an empty non-terminal above them."""
     protocol = below[-1][1:]
-    every = service.ports if service.ips else [p for s in slices if s.addresses for p in s.ports]
+    every: Sequence[Port] = service.ports
+    if not service.ips:  # few of the slices have lists of their own
+        lists = {id(s.ports): s.ports for s in slices if s.addresses}
+        every = list(chain.from_iterable(lists.values()))
     if len(below) == 1:
         return Found(any(p.protocol == protocol and p.name for p in every))
     if len(below) > 2 or not below[0].startswith("_") or below[0] == "_":
@@ -142,61 +155,16 @@ def _port(
     return _srv(service, slices, wanted, name, naming, room) if type == SRV else EMPTY
 
 
-def label_of(s: Slice, i: int, hostname: str, address: bytes, naming: Naming) -> str:
-    """What an endpoint is called: its hostname, else where asked for its Pod, else its address with dashes."""
-    return hostname or (_pod(s.pods[i]) if naming.pods and s.pods else None) or names.dashed(address)
-
-
-def _called(slices: tuple[Slice, ...], label: str, naming: Naming) -> list[tuple[Slice, bytes]]:
-    """The endpoints of a label, each with its slice; found without making every endpoint's label."""
-    address = names.undashed(label)
-    if address is not None and names.dashed(address) != label:
-        address = None
-    found = []
-    for s in slices:
-        width = s.width
-        if not width:
-            continue
-        places = hostname_places(s, label)
-        if address is not None and len(address) == width:
-            places += _unnamed(s, _aligned(s, address), naming)
-        if naming.pods and s.pods and label in s.pods:
-            places += [i for i, each in enumerate(s.pods) if each == label and _pod(each) and not hostname_at(s, i)]
-        found += [(s, s.addresses[i * width : (i + 1) * width]) for i in places]
-    return found
-
-
-def _unnamed(s: Slice, places: list[int], naming: Naming) -> list[int]:
-    """Those of a slice's endpoints that are called by their address."""
-    return [i for i in places if not hostname_at(s, i) and not (naming.pods and s.pods and _pod(s.pods[i]))]
-
-
-def _pod(name: str | None) -> str | None:
-    """The name of a Pod where it can be a label."""
-    return name if name and len(name) <= names.MAX_LABEL and "." not in name else None
-
-
-def _aligned(s: Slice, address: bytes) -> list[int]:
-    """Where an address stands among a slice's."""
-    places = []
-    at = s.addresses.find(address)
-    while at >= 0:
-        if at % s.width == 0:
-            places.append(at // s.width)
-        at = s.addresses.find(address, at + 1)
-    return places
-
-
-def _endpoint(slices: tuple[Slice, ...], label: str, type: int, name: str, naming: Naming) -> Found:
-    found = _called(slices, label, naming)
+def _endpoint(slices: tuple[Slice, ...], label: str, type: int, name: str, naming: Naming, room: int) -> Found:
+    found, whole = members.called(slices, label, naming, _wanted(type), room // (BEFORE_RDATA + 4))
     if not found:
         return NOTHING
     if type != SRV and len(found) == 1 and type != ANY:
         address = found[0][1]
         return Found(True, (RRset(name, type, naming.ttl, (address,)),)) if _WIDTH.get(type) == len(address) else EMPTY
     if type != SRV:
-        return _of_type(addresses(name, naming.ttl, [address for _, address in found]), type)
-    return endpoint_srv(found, name, naming)
+        return _of_type(addresses(name, naming.ttl, [address for _, address in found]), type)._replace(whole=whole)
+    return endpoint_srv(found, name, naming)._replace(whole=whole)
 
 
 def endpoint_srv(found: list[tuple[Slice, bytes]], name: str, naming: Naming) -> Found:
@@ -209,6 +177,16 @@ def endpoint_srv(found: list[tuple[Slice, bytes]], name: str, naming: Naming) ->
     target = names.wire(name)
     rdata = tuple([srv(0, weight_of(len(numbers)), number) + target for number in dict.fromkeys(numbers)])
     return Found(True, (RRset(name, SRV, naming.ttl, rdata),), glue)
+
+
+def _wanted(type: int) -> Callable[[Slice], bool]:
+    """Of a slice: do its endpoints have records of the type?"""
+    width = _WIDTH.get(type)
+    if width:
+        return lambda s: s.width == width
+    if type == SRV:
+        return lambda s: any(p.number for p in s.ports)
+    return lambda s: True
 
 
 def weight_of(pairs: int) -> int:
@@ -232,28 +210,34 @@ def _srv(
         weight, target = weight_of(len(numbers) * len(service.ips)), _wire(own)
         rdata = tuple([srv(0, weight, number) + target for number in dict.fromkeys(numbers)])
         return Found(True, (RRset(name, SRV, naming.ttl, rdata),), addresses(own, naming.ttl, service.ips))
-    ports = [(s, [p.number for p in s.ports if p.number and wanted(p)]) for s in slices if s.addresses]
-    pairs = sum(len(numbers) * (len(s.addresses) // s.width) for s, numbers in ports)
+    parts = members.with_ports(slices, wanted)
+    pairs = sum([len(numbers) * (len(s.addresses) // s.width) for s, numbers in parts])
     if not pairs:
         return EMPTY
     weight, tail = weight_of(pairs), _wire(own)
     records: dict[bytes, None] = {}
     glue: dict[str, list[bytes]] = {}
     size = 0  # octets of the records
-    for s, numbers in ports:
-        hostnames = hostnames_of(s)
-        for i, address in enumerate(endpoints(s)) if numbers else ():
-            label = label_of(s, i, hostnames[i] if hostnames else "", address, naming)
-            target = bytes((len(label),)) + label.encode() + tail
-            before = len(records)
-            for number in numbers:
-                records[srv(0, weight, number) + target] = None
-            glue.setdefault(label, []).append(address)
-            size += (len(records) - before) * (len(target) + 18)
-            if size > room:
-                break  # the reply is full: the rest would be made to be thrown away
-    additional = [r for label, every in glue.items() for r in addresses(f"{label}.{own}", naming.ttl, every)]
-    return Found(True, (RRset(name, SRV, naming.ttl, tuple(records)),), tuple(additional))
+    for s, i, hostname, numbers in members.from_anywhere(parts):
+        address = s.addresses[i * s.width : (i + 1) * s.width]
+        label = members.label_of(s, i, hostname, address, naming)
+        target = bytes((len(label),)) + label.encode() + tail
+        before = len(records)
+        for number in numbers:
+            records[srv(0, weight, number) + target] = None
+        size += (len(records) - before) * (len(target) + BEFORE_RDATA + 6)
+        if size > room:  # the reply is full: the rest, and all glue, would be made to be thrown away
+            return Found(True, (RRset(name, SRV, naming.ttl, tuple(records)),), whole=False)
+        glue.setdefault(label, []).append(address)
+    additional: list[RRset] = []
+    left = room - size
+    for label, every in glue.items():
+        left -= len(label) + BEFORE_RDATA + 5
+        if left < 0:
+            break
+        additional += addresses(f"{label}.{own}", naming.ttl, every)
+    fits = size <= room - len(name) - AROUND
+    return Found(True, (RRset(name, SRV, naming.ttl, tuple(records)),), tuple(additional), fits)
 
 
 def _zonal(
@@ -265,21 +249,9 @@ def _zonal(
     if len(below) < 2 or below[-1] not in ("pin", "prefer"):
         return EMPTY if not below or below in (["pin"], ["prefer"]) else NOTHING
     zone = ".".join(below[:-1])
-    near = tuple(local for s in slices if (local := _within(s, zone)))
+    near, whole = members.near(slices, zone, _wanted(type), max(NEAR, room // (BEFORE_RDATA + 4) + 1))
     if not near and below[-1] == "prefer":
-        near = slices
-    return _service(service, near, type, name, naming, room)
-
-
-def _within(s: Slice, zone: str) -> Slice | None:
-    """A slice with its endpoints in a zone only; None where there are none."""
-    if not s.zones or not s.width or zone not in s.zones:
-        return None
-    at = [i for i, each in enumerate(s.zones) if each == zone]
-    every, hostnames = endpoints(s), hostnames_of(s)
-    return s._replace(
-        addresses=b"".join([every[i] for i in at]),
-        hostnames=joined([hostnames[i] for i in at]) if hostnames else None,
-        pods=tuple([s.pods[i] for i in at]) if s.pods else None,
-        zones=(zone,) * len(at),
-    )
+        near, _ = members.near(slices, zone, lambda s: True, 0)
+        near = near or slices
+    found = _service(service, near, type, name, naming, room)
+    return found if whole else found._replace(whole=False)

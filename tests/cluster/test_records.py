@@ -1,13 +1,30 @@
 """What stands at the names of a Service: the rules of the Kubernetes DNS specification 1.1.0, shape by shape."""
 
+import random
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import dns.flags
 import dns.rdatatype
 import pytest
 
-from kdns.cluster.objects import Conditions, EndpointObject, Metadata, Slice, slice_of, SliceObject, TargetRef
+from kdns.cluster import members, records
+from kdns.cluster.members import label_of, Naming
+from kdns.cluster.objects import (
+    Conditions,
+    EndpointObject,
+    joined,
+    Metadata,
+    Service,
+    Slice,
+    slice_of,
+    SliceObject,
+    TargetRef,
+)  # fmt: skip
 from kdns.dns.query import Transport
+from kdns.dns.types import A, SRV
 from tests.support.notation import Cluster, objects, rows, slice_
 
 HTTP = "http:80/tcp"
@@ -254,11 +271,12 @@ def test_a_service(cluster: str, options: str, question: str, answer: str) -> No
     assert answer == served.said(question)  # from the memo, where it keeps it
 
 
-def crowd(count: int) -> list[Slice]:
-    """Endpoints of p/db, up to a hundred a slice."""
+@cache
+def crowd(count: int, each: int = 100) -> tuple[Slice, ...]:
+    """Endpoints of p/db, so many a slice."""
     every = [f"10.0.{n >> 8}.{n & 255}" for n in range(1, count + 1)]
     ports = objects("svc p/x " + HTTP)[0].ports  # type: ignore[union-attr]
-    return [slice_(f"p/db-{at}", "p/db", every[at : at + 100], ports, 100) for at in range(0, count, 100)]
+    return tuple(slice_(f"p/db-{at}", "p/db", every[at : at + each], ports, each) for at in range(0, count, each))
 
 
 def crowded(*slices: Slice) -> Cluster:
@@ -278,6 +296,118 @@ def test_a_thousand_endpoints() -> None:
     assert not whole.flags & dns.flags.TC
     assert {f"10.0.{n >> 8}.{n & 255}" for n in range(1, 1001)} == {rdata.to_text() for rdata in whole.answer[0]}
     assert (1000, {1}) == weights(cluster.ask("db.p.svc SRV", Transport.TCP))
+
+
+def found(count: int, type: int, room: int, below: str = "", each: int = 100) -> records.Found:
+    """What a headless Service of so many endpoints says, in so many octets."""
+    service, naming = Service("p/db", (), ()), Naming("cluster.local.", 5)
+    labels = below.split(".") if below else []
+    name = ".".join([*labels, "db.p.svc.cluster.local."])
+    return records.at(service, crowd(count, each), labels, type, name, naming, room)
+
+
+@pytest.mark.parametrize(
+    ("count", "room", "made", "whole"),
+    [
+        (120, 512, 120, True),
+        (1000, 1232, 1000, True),
+        (1001, 1232, 1000, False),
+        (20_000, 1232, 1000, False),
+        (1001, 65535, 1001, True),
+        (4096, 65535, 4096, True),
+        (20_000, 65535, 4096, False),
+    ],
+)
+def test_addresses_that_no_reply_can_show_are_not_made(count: int, room: int, made: int, whole: bool) -> None:
+    answer = found(count, A, room)
+    assert (made, whole) == (len(answer.answer[0].rdata), answer.whole)
+
+
+@pytest.mark.parametrize("below", ["", "_http._tcp"])
+@pytest.mark.parametrize(("count", "each"), [(120, 100), (1000, 1000), (20_000, 100), (2000, 4)])
+@pytest.mark.parametrize(("room", "most"), [(512, 11), (1232, 25), (65535, 1270)])
+def test_srv_records_that_do_not_fit_are_not_made(
+    count: int, each: int, room: int, most: int, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor what they are called, nor glue, however many slices there are."""
+    made = 0
+
+    def counted(*args: Any) -> str:
+        nonlocal made
+        made += 1
+        return label_of(*args)
+
+    monkeypatch.setattr(members, "label_of", counted)
+    answer = found(count, SRV, room, below, each)
+    assert made == len(answer.answer[0].rdata) <= most
+    assert answer.whole == (count == made)
+    assert answer.whole == bool(answer.additional)
+
+
+def test_glue_that_does_not_fit_is_not_made() -> None:
+    answer = found(18, SRV, 1232)
+    assert (18, True) == (len(answer.answer[0].rdata), answer.whole)
+    assert 0 < len(answer.additional) < 18
+
+
+@pytest.mark.parametrize(("count", "type", "room", "shown"), [(120, SRV, 500, 8), (3000, A, 1232, 1000), (1500, A, 1232, 1000)])
+def test_each_endpoint_is_shown_as_often_as_any_other(count: int, type: int, room: int, shown: int) -> None:
+    random.seed(1)
+    times: Counter[bytes] = Counter()
+    for _ in range(100 * count // shown):
+        times.update(found(count, type, room).answer[0].rdata)
+    assert count == len(times)
+    usual = times.total() / count
+    assert 0.65 < min(times.values()) / usual <= max(times.values()) / usual < 1.35
+
+
+def test_a_part_is_another_one_each_second() -> None:
+    random.seed(1)
+    cluster = crowded(*crowd(1500))
+    for question, transport in (("db.p.svc A", Transport.UDP), ("db.p.svc SRV", Transport.UDP)):
+        seen = set()
+        for _ in range(40):
+            shown = frozenset(rdata.to_text() for rdata in cluster.ask(question, transport).answer[0])
+            if question.endswith("SRV"):
+                assert shown == {rdata.to_text() for rdata in cluster.ask(question, transport).answer[0]}  # from the memo
+            seen.add(shown)
+            cluster.listener.memo.tick()
+        assert 35 < len(seen)
+
+
+def test_a_hostname_that_all_have_is_answered_as_far_as_it_fits() -> None:
+    ports = objects("svc p/x " + HTTP)[0].ports  # type: ignore[union-attr]
+    every = [[f"10.0.{n}.{i}=a" for i in range(100)] for n in range(20)]
+    cluster = crowded(*(slice_(f"p/db-{n}", "p/db", some, ports, 100) for n, some in enumerate(every)))
+    assert 73 == len(cluster.ask("a.db.p.svc A").answer[0])
+    assert 2000 == len(cluster.ask("a.db.p.svc A", Transport.TCP).answer[0])
+
+
+@pytest.mark.parametrize("name", ["a.db", "z.pin._zone.db"])
+def test_what_few_have_is_found_among_many_others(name: str) -> None:
+    """Endpoints of another family, or without a port, do not count as enough."""
+    ports = objects("svc p/x " + HTTP)[0].ports  # type: ignore[union-attr]
+    four = [slice_(f"p/db-{n}", "p/db", [f"10.0.{n}.{i}=a@z" for i in range(100)], (), 100) for n in range(5)]
+    six = slice_("p/db-six", "p/db", ["fd00::1=a@z", "fd00::2=a@z"], ports, 2)
+    cluster = Cluster(f"svc p/db {HTTP}", "zonal")
+    cluster.store.put(*four, six)
+    for _ in range(5):  # whatever chance says
+        assert "AAAA fd00::1, AAAA fd00::2" == cluster.said(f"{name}.p.svc AAAA")
+        assert 1 == len(cluster.ask(f"{name}.p.svc SRV").answer[0])
+        assert 70 < len(cluster.ask(f"{name}.p.svc A").answer[0])
+        cluster.store.put(six._replace(total=3))
+        cluster.store.put(six)
+
+
+def test_one_name_of_a_slice_of_names_is_an_alias() -> None:
+    """However many slices have none, and names are not taken apart to be counted."""
+    slices = [Slice(f"p/db-{n}", "p/db", 0, b"", None, ()) for n in range(3)]
+    service = Service("p/db", (), ())
+    assert None is records.alias(service, tuple(slices))
+    slices[1] = slices[1]._replace(hostnames=joined(["db.example.com."]))
+    assert "db.example.com." == records.alias(service, tuple(slices))
+    slices[2] = slices[2]._replace(hostnames=joined(["db.example.com.", "other.example.com."]))
+    assert None is records.alias(service, tuple(slices))
 
 
 def weights(message: dns.message.Message) -> tuple[int, set[int]]:

@@ -147,7 +147,15 @@ class _Cluster:
             objects.Namespace(sys.intern(name), tuple(sorted(labels.items()))) for name, labels in self.namespaces.items()
         ]
         services = [objects.service(o) for o in self.services.values() if self.selects(o.metadata.labels)]
-        return [*namespaces, *services, *kept, *made, *pods]
+        every: list[objects.Service | objects.Slice | objects.Pod] = [*services, *kept, *made, *pods]
+        return [*namespaces, *(o for o in every if self._is_wanted(o))]
+
+    def _is_wanted(self, o: objects.Service | objects.Slice | objects.Pod) -> bool:
+        """Is it of a namespace, and of a kind, that the selection has?"""
+        chosen = self.selection.namespaces
+        if chosen and o.key.partition("/")[0] not in chosen:
+            return False
+        return self.selection.endpoints or not isinstance(o, objects.Slice)
 
     def _provide(self) -> None:
         """What each cluster has, where manifests written by hand leave it out."""

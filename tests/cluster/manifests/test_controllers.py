@@ -318,3 +318,20 @@ def test_namespaces_come_into_being(tmp_path: Path) -> None:
     assert {"default", "kube-node-lease", "kube-public", "kube-system", "prod"} == set(found)
     assert {"kubernetes.io/metadata.name": "prod"} == found["prod"]
     assert [Port("https", 443, "tcp")] == [p for o in objects if isinstance(o, Service) for p in o.ports]
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), {"p/web": 1, "q/web": 1}),
+        (Selection(namespaces=("p",)), {"p/web": 1}),
+        (Selection(endpoints=False), {"p/web": 0, "q/web": 0}),
+    ],
+)
+def test_what_is_not_selected_is_not_kept(tmp_path: Path, selection: Selection, expected: dict[str, int]) -> None:
+    each = "---\n" + service(ONE) + pod("a")
+    text = "".join(each.replace("metadata: {", f"metadata: {{namespace: {n}, ") for n in ("p", "q"))
+    every = kept(tmp_path, text, selection)
+    services = [o.key for o in every if isinstance(o, Service) and o.key.endswith("/web")]
+    assert expected == {key: sum(isinstance(o, Slice) and o.service == key for o in every) for key in services}
+    assert {"p", "q"} <= {o.name for o in every if isinstance(o, Namespace)}
