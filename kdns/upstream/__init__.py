@@ -10,4 +10,5 @@ health.py      whether an upstream answers at all
 upstream.py    one upstream: all of the above
 policies.py    which of several is asked first
 sources.py     which there are, by files that may change
+primary.py     zones that are transferred to us, and telling others
 """

@@ -11,6 +11,7 @@ upstreams that wake up in between cost more than the sending.
 """
 
 import asyncio
+import os
 import random
 import selectors
 import socket
@@ -174,4 +175,5 @@ def connected(address: tuple[str, int], source: str) -> socket.socket:
 
 def reason(error: OSError) -> str:
     """Why a socket failed, in the system's words."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    text = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror  # asyncio's own has the address
+    return (text or str(error) or type(error).__name__).lower()
