@@ -19,7 +19,7 @@ from tests.support.stage import Fixed, known
 async def get(port: int, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, str]:
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-    head, _, body = (await asyncio.wait_for(reader.read(), 2)).decode().partition("\r\n\r\n")
+    head, _, body = (await asyncio.wait_for(reader.read(), 20)).decode().partition("\r\n\r\n")
     writer.close()
     return int(head.split()[1]), body
 
@@ -172,7 +172,7 @@ def test_what_is_no_request_is_closed(sent: bytes, free_port: int, monkeypatch: 
             reader, writer = await asyncio.open_connection("127.0.0.1", free_port)
             writer.write(sent)
             with contextlib.suppress(ConnectionError):
-                assert b"200" not in await asyncio.wait_for(reader.read(), 2)
+                assert b"200" not in await asyncio.wait_for(reader.read(), 20)
             writer.close()
             return [len(listener._of) + len(listener.connections) for listener in http._served.values()]
 
@@ -189,11 +189,11 @@ def test_a_connection_is_kept_for_a_while(free_port: int, monkeypatch: pytest.Mo
             found = []
             for path in ("/a", "/slow", "/a"):  # the slow one takes longer than a request may take to arrive
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
                 found.append(head.split()[1])
                 await reader.readexactly(len(f":{free_port}{path}"))
                 await asyncio.sleep(0.1)
-            ended = await asyncio.wait_for(reader.read(), 2)
+            ended = await asyncio.wait_for(reader.read(), 20)
             writer.close()
             return found, ended
 

@@ -18,6 +18,7 @@ from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
 from tests.support.stage import addresses, Answer, known, listener, question, slow, who
 
+PATIENCE = 30.0  # seconds, for what comes at once
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -48,14 +49,21 @@ def framed(*wires: bytes) -> bytes:
 
 
 async def read(reader: asyncio.StreamReader) -> bytes:
-    size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), 2), "big")
-    return await asyncio.wait_for(reader.readexactly(size), 2)
+    size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), PATIENCE), "big")
+    return await asyncio.wait_for(reader.readexactly(size), PATIENCE)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what is bound to come, however slow this machine is."""
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
     """The server closes, or resets, the connection."""
     try:
-        return await asyncio.wait_for(reader.read(65536), 2) == b""
+        return await asyncio.wait_for(reader.read(65536), PATIENCE) == b""
     except ConnectionError:
         return True
 
@@ -157,37 +165,54 @@ def test_half_closed_it_is_still_answered() -> None:
 
 @pytest.mark.parametrize(
     "sent",
-    [
-        b"",
-        b"\0",
-        framed(question("a.test."))[:20],
-        struct.pack("!H", tcp.LONGEST + 1) + bytes(9),
-        framed(question("a.test.")),
-    ],
-    ids=["nothing", "half a length", "half a message", "too long", "one query"],
+    [b"", b"\0", framed(question("a.test."))[:20], framed(question("a.test."))],
+    ids=["nothing", "half a length", "half a message", "one query"],
 )
 def test_what_comes_to_nothing_is_closed(sent: bytes) -> None:
+    whole = sent == framed(question("a.test."))
+
     async def body(served: tcp.Tcp, port: int) -> Any:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
-        if sent == framed(question("a.test.")):
+        if whole:
             await read(reader)
+        await until(lambda: bool(served.mine) and (whole or next(iter(served.mine))._octets == sent))
+        (connection,) = served.mine
+        now = served.loop.time()
+        limit = tcp.IDLE if whole or not sent else tcp.READ
+        for seconds in (limit - 1, limit + 1):
+            assert connection in served.mine
+            connection.check(now + seconds)
         done = await ended(reader)
         writer.close()
         return done
 
-    assert serve(known, body, idle=0.1, read=0.1)
+    assert serve(known, body)
+
+
+def test_what_is_too_long_is_closed() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(struct.pack("!H", tcp.LONGEST + 1) + bytes(9))
+        done = await ended(reader)
+        writer.close()
+        return done
+
+    assert serve(known, body)
 
 
 def test_idle_is_not_who_waits_for_an_answer() -> None:
     async def body(served: tcp.Tcp, port: int) -> Any:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(framed(question("n1.300.test.")))
+        writer.write(framed(question("n1.50.test.")))
+        await until(lambda: len(served.in_flight) == 1)
+        (connection,) = served.mine
+        connection.check(served.loop.time() + 100)
         reply = await read(reader)
         writer.close()
         return addresses(reply)
 
-    assert ["10.0.0.1"] == serve(slow, body, idle=0.1, read=0.1)
+    assert ["10.0.0.1"] == serve(slow, body)
 
 
 def test_a_client_that_does_not_read_is_closed() -> None:
@@ -201,19 +226,15 @@ def test_a_client_that_does_not_read_is_closed() -> None:
             sock.setblocking(False)
             await loop.sock_connect(sock, ("127.0.0.1", port))
             sending = asyncio.ensure_future(loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 5000)))
-            for _ in range(100):
-                await asyncio.sleep(0.02)
-                if served.connections:
-                    break
-            for _ in range(100):
-                await asyncio.sleep(0.02)
-                if not served.connections:
-                    break
+            await until(lambda: bool(served.mine) and next(iter(served.mine))._stuck > 0)
+            (connection,) = served.mine
+            connection.check(served.loop.time() + tcp.WRITE + 1)
+            await until(lambda: not served.mine)
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
         return len(served.connections)
 
-    assert serve(large, body, write=0.1) == 0
+    assert serve(large, body) == 0
 
 
 def test_no_more_replies_are_made_than_are_taken() -> None:
@@ -232,11 +253,12 @@ def test_no_more_replies_are_made_than_are_taken() -> None:
             sock.setblocking(False)
             await loop.sock_connect(sock, ("127.0.0.1", port))
             await loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 14))
-            await asyncio.sleep(0.1)
+            await until(lambda: made > 0)
+            await asyncio.sleep(0.05)
             stuck = made, 0 < served.untaken < 65536
             left = 14 * (2 + len(question("a.test.", 16)) + 200 * 268)
             while left:
-                left -= len(await asyncio.wait_for(loop.sock_recv(sock, 65536), 2))
+                left -= len(await asyncio.wait_for(loop.sock_recv(sock, 65536), PATIENCE))
         return stuck, made
 
     assert ((1, True), 14) == serve(large, body)
@@ -274,7 +296,7 @@ def test_all_clients_that_do_not_read_together_are_bounded() -> None:
             for _ in range(40):
                 await began.get()
             release.set()
-            await asyncio.sleep(0.1)
+            await until(lambda: not len(served.in_flight))
             return 0 < len(served.mine) < 20, served.untaken <= 400_000
 
     assert (True, True) == serve(late, body)
@@ -284,7 +306,7 @@ def test_all_clients_that_do_not_read_together_are_bounded() -> None:
 def test_a_kernel_keeps_little_of_each_connection() -> None:
     async def body(served: tcp.Tcp, port: int) -> Any:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(served.mine))
         (connection,) = served.mine
         sock = connection._transport.get_extra_info("socket")
         sizes = {sock.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_SNDBUF, socket.SO_RCVBUF)}
@@ -343,7 +365,7 @@ def test_replies_of_one_read_leave_in_one_write() -> None:
 
     async def body(served: tcp.Tcp, port: int) -> Any:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.sleep(0.05)
+        await until(lambda: bool(served.mine))
         (connection,) = served.mine
         write = connection._write
         connection._write = lambda octets: (writes.append(len(octets)), write(octets))  # type: ignore
@@ -368,7 +390,7 @@ def test_late_replies_that_nobody_takes_end_the_connection() -> None:
             sock.setblocking(False)
             await loop.sock_connect(sock, ("127.0.0.1", port))
             await loop.sock_sendall(sock, framed(*[question("a.test.", 16)] * 30))
-            await asyncio.sleep(0.1)
+            await until(lambda: len(served.in_flight) == 30)
             (connection,) = served.mine
             write = connection._transport.write
 
@@ -379,7 +401,7 @@ def test_late_replies_that_nobody_takes_end_the_connection() -> None:
 
             connection._transport.write = weighed  # type: ignore[method-assign]
             release.set()
-            await asyncio.sleep(0.2)
+            await until(lambda: not served.mine)
             return len(served.connections)
 
     release = asyncio.Event()
@@ -420,7 +442,7 @@ def test_one_that_waits_for_its_answer_is_not_put_out() -> None:
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         for i, (_, writer) in enumerate(streams[:2]):
             writer.write(framed(question(f"n{i}.200.test.")))
-        await asyncio.sleep(0.05)
+        await until(lambda: len(served.in_flight) == 2 and len(served.mine) == 3)
         streams.append(await asyncio.open_connection("127.0.0.1", port))
         gone = await ended(streams[2][0])  # it is the youngest of the three, and nothing is done for it
         replies = [addresses(await read(reader)) for reader, _ in streams[:2]]
@@ -453,7 +475,7 @@ def test_where_all_wait_for_answers_a_new_one_is_refused() -> None:
     async def body(served: tcp.Tcp, port: int) -> Any:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(framed(question("n1.100.test.")))
-        await asyncio.sleep(0.03)
+        await until(lambda: len(served.in_flight) == 1)
         second, second_writer = await asyncio.open_connection("127.0.0.1", port)
         gone = await ended(second)
         reply = addresses(await read(reader))
@@ -488,7 +510,7 @@ def test_given_up_it_answers_what_was_asked() -> None:
         idle_reader, idle = await asyncio.open_connection("127.0.0.1", port)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(framed(question("n1.100.test.")))
-        await asyncio.sleep(0.02)
+        await until(lambda: len(served.in_flight) == 1)
         closing = asyncio.ensure_future(served.close())
         reply = await read(reader)
         gone = await ended(idle_reader), await ended(reader)

@@ -94,7 +94,7 @@ def client(family: int = socket.AF_INET, host: str = "127.0.0.1") -> Iterator[so
         yield sock
 
 
-async def ask(sock: socket.socket, wire: bytes, to: tuple[Any, ...], timeout: float = 2.0) -> tuple[bytes, Any]:
+async def ask(sock: socket.socket, wire: bytes, to: tuple[Any, ...], timeout: float = 20.0) -> tuple[bytes, Any]:
     """Send a datagram and wait for one; the reply and who sent it."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendto(sock, wire, to)
