@@ -12,8 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from kdns.cluster.manifests.controllers import Ranges
-from kdns.cluster.objects import Selection, Stored
+from kdns.cluster.manifests.loading import Loaded, Options
 from kdns.errors import ManifestError
 
 WITHIN = 300.0  # seconds; one that takes longer is taken to be stuck
@@ -24,9 +23,9 @@ class Lost(Exception):
     """The process ended, or never began, without an answer: its text says how."""
 
 
-async def load_apart(paths: Sequence[str], selection: Selection, of: Ranges) -> list[Stored]:
+async def load_apart(paths: Sequence[str], options: Options) -> Loaded:
     """What `loading.load` returns or raises; Lost where the process did not live to say it."""
-    reply = await _asked(pickle.dumps((list(paths), selection, [str(network) for network in of])))
+    reply = await _asked(pickle.dumps((list(paths), tuple(options))))
     try:
         return await _unpickled(reply)
     except (EOFError, pickle.UnpicklingError) as error:
@@ -70,15 +69,15 @@ def _ended(status: int) -> str:
         return f"ended with status {status}"
 
 
-async def _unpickled(reply: bytes) -> list[Stored]:
+async def _unpickled(reply: bytes) -> Loaded:
     """What the process wrote, a batch at a time: the loop has its turn between them."""
     stream = io.BytesIO(reply)
     unpickler = pickle.Unpickler(stream)
-    loaded: list[Stored] = []
+    head: tuple[str, tuple[str, ...]] | ManifestError = unpickler.load()
+    if isinstance(head, ManifestError):
+        raise head
+    loaded = Loaded([], *head)
     while stream.tell() < len(reply):
-        batch: list[Stored] | ManifestError = unpickler.load()
-        if isinstance(batch, ManifestError):
-            raise batch
-        loaded += batch
+        loaded.objects.extend(unpickler.load())
         await asyncio.sleep(0)
     return loaded

@@ -166,24 +166,32 @@ def cluster_ips(services: Collection[ServiceObject], of: Ranges, taken: Iterable
     return out
 
 
+def free_address(name: str, network: IPv4Network | IPv6Network, used: set[bytes], kept: Collection[int] = ()) -> bytes | None:
+    """An address that follows from a name, or the next one that is free; None where the network is full.
+
+    Neither the first nor, of IPv4, the last of the network is given away, nor those `kept` by their place in it.
+    """
+    size, base, width = network.num_addresses, int(network.network_address), network.max_prefixlen // 8
+    start = int.from_bytes(blake2b(name.encode(), digest_size=16).digest(), "big") % size
+    for at in (i % size for i in range(start, start + min(size, len(used) + len(kept) + 3))):
+        address = (base + at).to_bytes(width, "big")
+        if at and (at != size - 1 or width == 16) and at not in kept and address not in used:
+            used.add(address)
+            return address
+    return None
+
+
 def _allocated(name: str, family: str, of: Ranges, used: set[bytes]) -> str:
     network = next((n for n in of if f"IPv{n.version}" == family), None)
     if network is None:
         raise ValueError(f"Service {name} wants an {family} ClusterIP, and there is no range of {family}")
-    size = network.num_addresses
-    base = int(network.network_address)
-    width = network.max_prefixlen // 8
-    kept = {0, size - 1 if width == 4 else 0, *_RESERVED.values()}
-    start = int.from_bytes(blake2b(f"{family} {name}".encode(), digest_size=16).digest(), "big") % size
-    at = _RESERVED.get(name, size)
-    if at >= size or (base + at).to_bytes(width, "big") in used:
-        for at in (i % size for i in range(start, start + size)):
-            if at not in kept and (base + at).to_bytes(width, "big") not in used:
-                break
-        else:
-            raise ValueError(f"Service {name} gets no ClusterIP: {network} is full")
-    address = (base + at).to_bytes(width, "big")
-    used.add(address)
+    at = _RESERVED.get(name)
+    if at is not None and at < network.num_addresses and (own := network[at].packed) not in used:
+        used.add(own)
+        return names.unpacked(own)
+    address = free_address(f"{family} {name}", network, used, _RESERVED.values())
+    if address is None:
+        raise ValueError(f"Service {name} gets no ClusterIP: {network} is full")
     return names.unpacked(address)
 
 

@@ -4,7 +4,9 @@ A *document* is one object of a kind that DNS needs, as JSON; everything else is
 just the fields that count, so that what follows has one way to decode.
 """
 
+import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -13,11 +15,26 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kdns.cluster.manifests.faults import Document, fault
-from kdns.cluster.manifests.markup import broken_json, broken_yaml, MOST_EXPANDED, nodes, octets_of, Room, size_of, unreadable
+from kdns.cluster.manifests.fields import check_fields, is_served
+from kdns.cluster.manifests.markup import (
+    broken_json,
+    broken_yaml,
+    line_at,
+    MOST_EXPANDED,
+    nodes,
+    not_utf8,
+    octets_of,
+    printable,
+    Reading,
+    size_of,
+    unreadable,
+)
+from kdns.cluster.manifests.workloads import WorkloadObject
 from kdns.cluster.objects import EndpointsObject, NamespaceObject, NodeObject, PodObject, ServiceObject, SliceObject
 from kdns.errors import ManifestError
 
-SUFFIXES = (".yaml", ".yml", ".json")
+SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
+_KUSTOMIZE = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 STDIN = "-"
 
 STRUCTS: dict[str, Any] = {
@@ -26,7 +43,12 @@ STRUCTS: dict[str, Any] = {
     "Service": ServiceObject,
     "EndpointSlice": SliceObject,
     "Endpoints": EndpointsObject,
-    "Pod": PodObject,
+    "Pod": PodObject,  # before workloads: what is there by hand is not made
+    "Deployment": WorkloadObject,
+    "ReplicaSet": WorkloadObject,
+    "StatefulSet": WorkloadObject,
+    "DaemonSet": WorkloadObject,
+    "Job": WorkloadObject,
 }
 MOST_FILES = 10_000
 
@@ -34,15 +56,17 @@ MOST_FILES = 10_000
 # ---------------------------------------------------------------- files
 
 
-def files(paths: Sequence[str]) -> list[str]:
+def files(paths: Sequence[str], hints: list[str] | None = None) -> list[str]:
     """The files that the paths stand for, directories searched; ManifestError where one is missing or has none.
 
-    Names that begin with "." are left out: Kubernetes keeps the real files of a mounted ConfigMap there.
+    Names that begin with "." are left out: Kubernetes keeps the real files of a mounted ConfigMap there. So is what other
+    programs make manifests of: `hints` says what to do with it.
     """
+    hints = [] if hints is None else hints
     out: list[str] = []
     for path in paths:
         try:
-            found = sorted(islice(_below(path, set()), MOST_FILES + 1)) if os.path.isdir(path) else [path]
+            found = sorted(islice(_below(path, set(), hints), MOST_FILES + 1)) if os.path.isdir(path) else [path]
             os.stat(path)
         except OSError as error:
             raise unreadable(path, error) from None
@@ -56,28 +80,34 @@ def files(paths: Sequence[str]) -> list[str]:
     return out
 
 
-def _below(directory: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+def _below(directory: str, seen: set[tuple[int, int]], hints: list[str]) -> Iterator[str]:
     at = os.stat(directory)
     if (at.st_dev, at.st_ino) in seen:  # a symbolic link to where we are
         return
     seen.add((at.st_dev, at.st_ino))
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _below(entry.path, seen)
-            elif entry.name.lower().endswith(SUFFIXES):
-                yield entry.path
+    with os.scandir(directory) as listed:
+        entries = [entry for entry in islice(listed, MOST_FILES + 1) if not entry.name.startswith(".")]
+    if any(entry.name == "Chart.yaml" for entry in entries):
+        hints.append(f"{directory}: a Helm chart, passed by: helm template {directory} | kdns --manifests -")
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _below(entry.path, seen, hints)
+        elif entry.name in _KUSTOMIZE:
+            hints.append(f"{entry.path}: passed by: kubectl kustomize {directory} | kdns --manifests -")
+        elif entry.name == "values.yaml":
+            hints.append(f"{entry.path}: values of a Helm chart, passed by")
+        elif entry.name.lower().endswith(SUFFIXES):
+            yield entry.path
 
 
-def read(path: str, room: Room) -> Iterator[Document]:
+def read(path: str, reading: Reading) -> Iterator[Document]:
     """The documents of a file; ManifestError where it cannot be read or is not what it should be."""
-    octets = octets_of(path, room.octets)
-    room.octets -= len(octets)
-    if not path.lower().endswith(".json") and not _is_json(octets):
-        return _yaml(path, octets, room)
-    return _json(path, octets.removeprefix(b"\xef\xbb\xbf"))
+    octets = octets_of(path, reading.octets)
+    reading.octets -= len(octets)
+    if not path.lower().endswith((".json", ".jsonl")) and not _is_json(octets):
+        return _yaml(path, octets, reading)
+    return _json(path, octets.removeprefix(b"\xef\xbb\xbf"), reading)
 
 
 def _is_json(octets: bytes) -> bool:
@@ -85,12 +115,15 @@ def _is_json(octets: bytes) -> bool:
         return False
     try:
         msgspec.json.decode(octets.removeprefix(b"\xef\xbb\xbf"), type=Raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return False  # braces are YAML too
+    except (msgspec.MsgspecError, RecursionError) as error:
+        return _MORE in str(error)  # else braces are YAML too
     return True
 
 
 # ---------------------------------------------------------------- kinds
+
+
+_MORE = "trailing characters"  # as msgspec says it of JSON after JSON
 
 
 class _Head(Struct, gc=False):
@@ -103,21 +136,15 @@ _head = msgspec.json.Decoder(_Head)
 _items = msgspec.json.Decoder(list[Raw] | None)
 
 
-def _is_known(kind: str, version: str) -> bool:
-    """Other groups have kinds of the same names: a `Service` of Knative is none."""
-    group = version.rpartition("/")[0]
-    return kind in STRUCTS and (not version or group == ("discovery.k8s.io" if kind == "EndpointSlice" else ""))
-
-
 def _of_items(kind: str, version: str) -> tuple[str, str]:
     """Kind and version of items that do not say: those of a typed list follow from the list's."""
     return ("", "") if kind == "List" else (kind.removesuffix("List"), version)
 
 
-def _json(path: str, octets: bytes) -> Iterator[Document]:
+def _json(path: str, octets: bytes, reading: Reading) -> Iterator[Document]:
     if not octets.strip():
         return
-    pending = [(Raw(octets), "", "")]
+    pending = [(raw, "", "") for raw in reversed(_values(path, octets))]
     while pending:
         raw, kind, version = pending.pop()
         try:
@@ -130,8 +157,48 @@ def _json(path: str, octets: bytes) -> Iterator[Document]:
             pending += [(item, *_of_items(kind, version)) for item in reversed(items)]
         elif not kind:
             raise fault(Document("", raw, path, ()), ValueError("kind: missing"))
-        elif _is_known(kind, version):
+        elif _is_used(Document("", raw, path, ()), kind, version, reading):
             yield Document(kind, raw, path, ())
+
+
+def _values(path: str, octets: bytes) -> list[Raw]:
+    """The JSON values of a file: one mostly, one a line, or one after the other."""
+    try:
+        msgspec.json.decode(octets, type=Raw)
+    except msgspec.DecodeError as error:
+        if _MORE not in str(error):
+            return [Raw(octets)]  # whoever reads it says what is wrong
+    except RecursionError:
+        return [Raw(octets)]
+    else:
+        return [Raw(octets)]
+    if wrong := not_utf8(path, octets):
+        raise wrong
+    text, out, at = octets.decode(), [], 0
+    try:
+        while rest := _BLANK.match(text, at):
+            if rest.end() == len(text):
+                break
+            _, at = _DECODER.raw_decode(text, rest.end())
+            out.append(Raw(text[rest.end() : at].encode()))
+    except (ValueError, RecursionError) as error:
+        offset = len(text[: getattr(error, "pos", 0)].encode())
+        raise ManifestError(f"{path}:{line_at(octets, offset)}: bad JSON: {getattr(error, 'msg', error)}") from None
+    return out
+
+
+_BLANK = re.compile(r"\s*")
+_DECODER = json.JSONDecoder()
+
+
+def _is_used(here: Document, kind: str, version: str, reading: Reading, content: Any = None) -> bool:
+    """Is an object of a kind that is served? ManifestError for one of a kind that is almost one."""
+    try:
+        used = is_served(kind, version, reading.strict)
+    except ValueError as error:
+        raise fault(here, error, content) from None
+    reading.unused[printable(kind)] += not used
+    return used
 
 
 def _not_an_object(path: str, octets: bytes, raw: Raw, error: Exception) -> ManifestError:
@@ -143,21 +210,21 @@ def _not_an_object(path: str, octets: bytes, raw: Raw, error: Exception) -> Mani
 # ---------------------------------------------------------------- YAML
 
 
-def _yaml(path: str, octets: bytes, room: Room) -> Iterator[Document]:
+def _yaml(path: str, octets: bytes, reading: Reading) -> Iterator[Document]:
     has_aliases = b"*" in octets and b"&" in octets
-    for number, node in enumerate(nodes(path, octets)):
+    for number, node in enumerate(nodes(path, octets, reading.strict)):
         try:
             content = node[0].construct_document(node[1])
         except Exception as error:  # of an explicit tag's constructor, anything: `!!bool x` is a KeyError
             raise broken_yaml(path, octets, error) from None
         if has_aliases:
-            room.expanded -= min(MOST_EXPANDED + 1, _expanded(content, {}))
-            if room.expanded < 0:
+            reading.expanded -= min(MOST_EXPANDED + 1, _expanded(content, {}))
+            if reading.expanded < 0:
                 raise ManifestError(f"{path}: aliases expand to too much: over {size_of(MOST_EXPANDED)}")
-        yield from _objects(path, number, content)
+        yield from _objects(path, number, content, reading)
 
 
-def _objects(path: str, number: int, content: Any) -> Iterator[Document]:
+def _objects(path: str, number: int, content: Any, reading: Reading) -> Iterator[Document]:
     pending: list[tuple[Any, tuple[int, ...], str, str]] = [(content, (number,), "", "")]
     while pending:
         o, place, kind, version = pending.pop()
@@ -173,8 +240,10 @@ def _objects(path: str, number: int, content: Any) -> Iterator[Document]:
             raise fault(here, ValueError("kind: missing"))
         if kind.endswith("List") and isinstance(items := o.get("items"), list):
             pending += [(item, (*place, i), *_of_items(kind, version)) for i, item in enumerate(items)][::-1]
-        elif _is_known(kind, version):
+        elif _is_used(here, kind, version, reading, o):
             try:
+                if reading.strict:
+                    check_fields(kind, o)
                 octets = msgspec.json.encode(msgspec.convert(o, STRUCTS[kind]))
             except (msgspec.MsgspecError, RecursionError, ValueError) as error:
                 raise fault(here._replace(kind=kind), error, o) from None

@@ -40,11 +40,17 @@ def fault(document: Document, error: Exception, content: Any = None) -> Manifest
         with suppress(ManifestError):
             return not_utf8(document.path, octets_of(document.path)) or ManifestError(f"{document.path}: not UTF-8")
     complaint = printable(_complaint(error, content))
-    field = re.match(r"([A-Za-z]+(?:\.[A-Za-z]+|\[[^\]]*\])*): ", complaint)
+    field = re.match(r"([\w/-]+(?:\.[\w/-]+|\[[^\]]*\])*): ", complaint)
     line = _locate(document, field[1] if field else "")
     where = f"{document.path}:{line}" if line else document.path
     what = _described(document.kind, content)
     return ManifestError(": ".join(part for part in (where, what, complaint) if part))
+
+
+def place_of(document: Document) -> str:
+    """Where an object begins: `cluster.yaml:12`."""
+    line = _locate(document, "")
+    return f"{document.path}:{line}" if line else document.path
 
 
 def _described(kind: str, content: Any) -> str:
@@ -83,7 +89,7 @@ def _complaint(error: Exception, content: Any) -> str:
 
 def _steps(field: str) -> list[str | int]:
     """A field as steps down: `spec.ports[0].port` is spec, ports, 0, port."""
-    found = re.findall(r"([A-Za-z]+)|\[([^\]]*)\]", field)
+    found = re.findall(r"([\w/-]+)|\[([^\]]*)\]", field)
     return [int(index) if index.isdecimal() else index or name for name, index in found]
 
 

@@ -7,8 +7,8 @@ the request on its standard input, the objects or an error's text on its standar
 import gc
 import pickle
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -17,14 +17,17 @@ from kdns.cluster.endpoints import is_mirrored, key_of, mirrored
 from kdns.cluster.manifests import controllers
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
 from kdns.cluster.manifests.documents import files, read, STRUCTS
-from kdns.cluster.manifests.faults import Document, fault
-from kdns.cluster.manifests.markup import Room
+from kdns.cluster.manifests.faults import Document, fault, place_of
+from kdns.cluster.manifests.fields import check_fields
+from kdns.cluster.manifests.markup import Reading
 from kdns.cluster.manifests.validation import check
+from kdns.cluster.manifests.workloads import DEFAULT_POD_RANGES, Pods, WorkloadObject
 from kdns.cluster.objects import (
     EndpointsObject,
     Metadata,
     NamespaceObject,
     NodeObject,
+    pod_addresses,
     PodObject,
     Selection,
     ServiceObject,
@@ -32,44 +35,79 @@ from kdns.cluster.objects import (
     Stored,
 )
 from kdns.cluster.selectors import parse
+from kdns.dns import names
 from kdns.errors import ManifestError
 
 EVERYTHING = Selection(pods=True)
 BATCH = 1000  # objects that the program of its own writes at once, so that they can be read bit by bit
 
 
-def load(paths: Sequence[str], selection: Selection = EVERYTHING, of: Ranges = DEFAULT_RANGES) -> list[Stored]:
+class Options(NamedTuple):
+    """How manifests are read; equal options make equal clusters of the same files."""
+
+    selection: Selection = EVERYTHING
+    cluster_ips: Ranges = DEFAULT_RANGES
+    pod_ips: Ranges = DEFAULT_POD_RANGES
+    lenient: bool = False  # what is almost right is taken as it is; else it is an error
+
+
+class Loaded(NamedTuple):
+    """What manifests come to."""
+
+    objects: list[Stored]
+    census: str = ""  # 12 Services, 30 Pods in 3 namespaces; not used: 2 Ingress
+    hints: tuple[str, ...] = ()  # files that were passed by
+
+
+def load(paths: Sequence[str], options: Options = Options()) -> Loaded:  # noqa: B008 - a tuple
     """What the store keeps of the cluster that manifests describe; nothing where they describe nothing.
 
     ManifestError where anything in them is wrong.
     """
-    cluster = _Cluster(selection, of)
+    cluster = _Cluster(options)
     by_kind: dict[str, list[Document]] = {kind: [] for kind in STRUCTS}
-    room = Room()
-    for path in files(paths):
-        for document in read(path, room):
+    reading = Reading(not options.lenient)
+    for path in files(paths, reading.hints):
+        for document in read(path, reading):
             by_kind[document.kind].append(document)
-    for kind, documents in by_kind.items():  # Pods come last: by then it is known who selects them
+    for kind, documents in by_kind.items():
         decoder = msgspec.json.Decoder(STRUCTS[kind])
         cluster.begin(kind)
         for document in documents:
             try:
-                o = decoder.decode(document.json)
-                check(o)
-                cluster.add(o)
+                cluster.add(_object(document, decoder, reading.strict), document)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise fault(document, error) from None
     try:
-        return cluster.stored()
+        return Loaded(cluster.stored(), cluster.census(reading.unused), tuple(reading.hints))
     except ValueError as error:
         raise ManifestError(f"{', '.join(paths)}: {error}") from None
 
 
-class _Cluster:
-    """The objects of all manifests; of two with one name the later counts, as if applied one after the other."""
+def _object(document: Document, decoder: msgspec.json.Decoder[Any], strict: bool) -> Any:
+    """A document as an object that may be served."""
+    o = decoder.decode(document.json)
+    if strict and not document.place and not o.metadata.uid:  # YAML has been looked at before it became JSON
+        check_fields(document.kind, msgspec.json.decode(document.json))
+    if isinstance(o, WorkloadObject):
+        o.kind = document.kind
+    check(o, strict)
+    return o
 
-    def __init__(self, selection: Selection, of: Ranges) -> None:
-        self.selection, self.ranges = selection, of
+
+class _Cluster:
+    """The objects of all manifests; of two with one name the later counts, where that is allowed at all."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        selection = self.selection = options.selection
+        self.ranges = options.cluster_ips
+        self.places: dict[tuple[str, str], Document] = {}  # by kind and key
+        self.owners: dict[str, str] = {}  # of ClusterIPs, as they are written: keys of Services
+        self.nodes: list[str] = []
+        self.by_hand: dict[str, dict[str, PodObject]] = {}  # Pods by namespace and name
+        self.workloads: list[WorkloadObject] = []
+        self.made_pods = 0
         self.selects = parse(selection.labels)
         self.namespaces: dict[str, dict[str, str]] = {}
         self.zone_of: dict[str, str] = {}  # by Node
@@ -90,20 +128,25 @@ class _Cluster:
                 o for key, o in self.services.items() if o.spec.type != "ExternalName" and key not in have
             )
 
-    def add(self, o: Any) -> None:
+    def add(self, o: Any, document: Document) -> None:
+        """ValueError where there is such a thing already."""
         metadata: Metadata = o.metadata
+        if document.kind not in ("Namespace", "Node"):
+            metadata.namespace = sys.intern(metadata.namespace or "default")
+        self._note(key_of(metadata), document)
         if isinstance(o, NamespaceObject):
             self.namespaces[metadata.name] = controllers.namespace_labels(metadata.name, metadata.labels)
             return
         if isinstance(o, NodeObject):
+            self.nodes.append(metadata.name)
             if zone := (metadata.labels or {}).get(objects.ZONE_LABEL):
                 self.zone_of[metadata.name] = zone
             return
-        metadata.namespace = sys.intern(metadata.namespace or "default")
         if metadata.namespace not in self.namespaces:
             self.namespaces[metadata.namespace] = controllers.namespace_labels(metadata.namespace, None)
         key = key_of(metadata)
         if isinstance(o, ServiceObject):
+            self._own(o)
             self.services[key] = o
             self.is_dump |= bool(metadata.uid)
         elif isinstance(o, SliceObject):
@@ -111,7 +154,24 @@ class _Cluster:
         elif isinstance(o, EndpointsObject):
             self.endpoints[key] = o
         elif isinstance(o, PodObject):
+            self.by_hand.setdefault(metadata.namespace, {})[metadata.name] = o
             self._add_pod(key, o)
+        elif isinstance(o, WorkloadObject) and not metadata.uid:  # a dump has its Pods
+            self.workloads.append(o)
+
+    def _note(self, key: str, document: Document) -> None:
+        """ValueError where the same object was met before."""
+        before = self.places.setdefault((document.kind, key), document)
+        if before is not document and not self.options.lenient:
+            raise ValueError(f"metadata.name: the same object is also at {place_of(before)}")
+
+    def _own(self, o: ServiceObject) -> None:
+        """ValueError where another Service has the same ClusterIP."""
+        for ip in controllers.given(o):
+            key = self.owners.setdefault(ip, key_of(o.metadata))
+            if key != key_of(o.metadata) and not self.options.lenient:
+                at = place_of(self.places["Service", key])
+                raise ValueError(f"spec.clusterIP: {ip} is that of Service {key}, at {at}")
 
     def _add_slice(self, key: str, o: SliceObject) -> None:
         self.slices[key] = s = self._compact(o)
@@ -133,10 +193,11 @@ class _Cluster:
 
     def stored(self) -> list[Stored]:
         """Everything, once the controllers have done their work."""
-        if not (self.namespaces or self.services or self.zone_of):
+        if not (self.namespaces or self.services or self.nodes):
             return []
         if not self.is_dump:
             self._provide()
+        self._work()
         made = [compact for o in self._made() if (compact := self._compact(o)) is not None]
         kept = [s for s in self.slices.values() if s is not None]
         pods = [pod for pod in self.pods.values() if pod is not None]
@@ -164,6 +225,29 @@ class _Cluster:
         own = controllers.kubernetes_service()
         self.services.setdefault(key_of(own.metadata), own)
 
+    def _work(self) -> None:
+        """The Pods of the workloads."""
+        if not self.workloads:
+            return
+        taken = [ip for s in self.slices.values() if s is not None for ip in columns.endpoints(s)]
+        taken += [names.packed(ip) for pods in self.by_hand.values() for pod in pods.values() for ip in pod_addresses(pod)]
+        taken += map(names.packed, self.owners)
+        pods = Pods(self.options.pod_ips, taken, self.nodes)
+        for o in sorted(self.workloads, key=lambda o: key_of(o.metadata)):
+            for pod in pods.of(o, self.by_hand.get(o.metadata.namespace, {})):
+                self._add_pod(key_of(pod.metadata), pod)
+                self.made_pods += 1
+
+    def census(self, unused: Mapping[str, int]) -> str:
+        """How many there are: `12 Services, 30 Pods in 3 namespaces; not used: 2 Ingress`."""
+        own = controllers.kubernetes_service()
+        services = [key for key in self.services if ("Service", key) in self.places or key != key_of(own.metadata)]
+        pods = sum(map(len, self.by_hand.values())) + self.made_pods
+        homes = {kind_and_key[1].partition("/")[0] for kind_and_key in self.places if kind_and_key[0] not in ("Namespace", "Node")}
+        counts = f"{_counted(len(services), 'Service')}, {_counted(pods, 'Pod')} in {_counted(len(homes), 'namespace')}"
+        rest = ", ".join(f"{count} {kind}" for kind, count in sorted(unused.items()) if count)
+        return f"{counts}; not used: {rest}" if rest else counts
+
     def _made(self) -> Iterable[SliceObject]:
         have = set(self.sliced.values())
         for key, o in self.endpoints.items():
@@ -173,21 +257,26 @@ class _Cluster:
             yield from controllers.selected(self.services[key], pods.values(), self.zone_of, self.ranges)
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 # ---------------------------------------------------------------- a program of its own
 
 
 def main() -> None:
     """A request on standard input, the objects or an error's text on standard output."""
     gc.disable()  # it ends soon
-    paths, selection, networks = pickle.load(sys.stdin.buffer)
+    paths, options = pickle.load(sys.stdin.buffer)
     reply = pickle.Pickler(sys.stdout.buffer, protocol=pickle.HIGHEST_PROTOCOL)
     try:
-        loaded = load(paths, selection, controllers.ranges(*networks))
+        loaded = load(paths, Options(*options))
     except ManifestError as error:
         reply.dump(error)
         return
-    for at in range(0, len(loaded) or 1, BATCH):
-        reply.dump(loaded[at : at + BATCH])
+    reply.dump((loaded.census, loaded.hints))  # nothing whose class is this module's: that is __main__ here
+    for at in range(0, len(loaded.objects), BATCH):
+        reply.dump(loaded.objects[at : at + BATCH])
 
 
 if __name__ == "__main__":

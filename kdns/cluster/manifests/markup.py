@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,11 +25,17 @@ _NO_FILES = {
 }  # fmt: skip
 
 
-class Room:
-    """How much more the manifests may have, in octets: as they stand, and by their aliases written out."""
+class Reading:
+    """One reading of manifests: what they may still have, in octets, and what was met that is not used.
 
-    def __init__(self) -> None:
-        self.octets, self.expanded = MOST_OCTETS, MOST_EXPANDED
+    Where it is strict, what is almost right is an error.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.octets, self.expanded = MOST_OCTETS, MOST_EXPANDED  # as they stand; by their aliases written out
+        self.unused: Counter[str] = Counter()  # kinds
+        self.hints: list[str] = []  # files that were passed by, and what to do with them
 
 
 def octets_of(path: str, room: int = MOST_OCTETS) -> bytes:
@@ -98,6 +105,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     _depth = 0
     _merged = 0
+    strict = False
+    root: Any = None  # of the document
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -113,10 +122,28 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
     def flatten_mapping(self, node: Any) -> None:
         own = len(node.value)
+        if self.strict:
+            self._refuse_twice(node)
         super().flatten_mapping(node)
+        if len(node.value) != own:
+            node.merged = True
         self._merged += max(0, len(node.value) - own)
         if self._merged > _MAX_MERGED:  # they can double at each level
             raise yaml.YAMLError("merge keys expand to too much")
+
+    def _refuse_twice(self, node: Any) -> None:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) == len(keys) or hasattr(node, "merged"):
+            return
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.value not in lines:
+                lines[key.value if isinstance(key, yaml.ScalarNode) else ""] = key.start_mark.line + 1
+                continue
+            why = f"'{key.value}' is there twice, first on line {lines[key.value]}"
+            if node is self.root and key.value in ("apiVersion", "kind", "metadata"):
+                why += ": is a line with --- missing between two objects?"
+            raise yaml.constructor.ConstructorError(None, None, why, key.start_mark)
 
     def construct_yaml_int(self, node: Any) -> Any:
         text = self.construct_scalar(node)
@@ -131,12 +158,14 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
 
-def nodes(path: str, octets: bytes) -> Iterator[tuple[Any, Any]]:
+def nodes(path: str, octets: bytes, strict: bool = False) -> Iterator[tuple[Any, Any]]:
     """Each YAML document: the loader, and the document's root node."""
     try:
         loader = _Loader(octets)
+        loader.strict = strict
         while loader.check_node():
-            yield loader, loader.get_node()
+            loader.root = loader.get_node()
+            yield loader, loader.root
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise broken_yaml(path, octets, error) from None
 

@@ -18,9 +18,10 @@ from contextlib import suppress
 from kdns.cluster.manifests.apart import load_apart, Lost
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
 from kdns.cluster.manifests.documents import files, STDIN
-from kdns.cluster.manifests.loading import EVERYTHING, load
+from kdns.cluster.manifests.loading import EVERYTHING, load, Loaded, Options
 from kdns.cluster.manifests.markup import MOST_OCTETS, size_of
-from kdns.cluster.objects import Selection, Stored
+from kdns.cluster.manifests.workloads import DEFAULT_POD_RANGES
+from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
 from kdns.core.metrics import Counter, Gauge, Histogram, Metric
 from kdns.errors import ManifestError, Unreadable
@@ -31,6 +32,7 @@ POLL = 0.25  # seconds between looks at the files
 SETTLE = 0.1  # seconds for which a changed file must stay as it is before it is read
 APART_FROM = 64 * 1024  # octets of manifests from which they are loaded in a process of their own
 FIRST, LONGEST = 1.0, 60.0  # seconds until what was lost is tried again; each pause is twice the one before
+SOME = 5  # Services that are named where they are gone
 TRIES = 3  # at start, where nothing was good before
 
 
@@ -53,14 +55,17 @@ class Manifests:
         store: Store,
         selection: Selection = EVERYTHING,
         ranges: Ranges = DEFAULT_RANGES,
+        pod_ips: Ranges = DEFAULT_POD_RANGES,
+        lenient: bool = False,
     ) -> None:
         self.problem: str | None = None  # why the last change was not taken
         self._paths = tuple(paths)
-        self.store, self._selection, self._ranges = store, selection, ranges
+        self.store, self._options = store, Options(selection, ranges, pod_ips, lenient)
         self._refused = Gauge("kdns_manifests_refused", "1 while the last change of the manifests is wrong and not taken.")
         self._lost = Counter("kdns_manifests_lost_total", "Times that manifests could not be read, whatever is in them.")
         self._pause = FIRST
         self._again: float | None = None  # when what was lost is tried again, in seconds of the loop
+        self._hinted: tuple[str, ...] = ()
         self._has_any = False  # objects, in what is served
         self._judged: Look = ()  # the files as they were when they were last taken or refused
         self._spools: dict[str, str] = {}  # files with what came by a pipe, by its path
@@ -71,6 +76,8 @@ class Manifests:
         for path in self._paths:
             if path == STDIN or stat.S_ISFIFO(_mode(path)):
                 self._spools[path] = await _spooled(path)
+                if not self._options.lenient and not _size(self._spools[path]):
+                    raise ManifestError(f"{'standard input' if path == STDIN else path}: nothing came, it is empty")
         look = await asyncio.to_thread(self._look)
         for left in reversed(range(TRIES)):
             try:
@@ -105,10 +112,20 @@ class Manifests:
             with suppress(OSError):
                 os.unlink(spool)
 
-    async def _take(self, loaded: list[Stored]) -> None:
-        await self.store.replace(loaded)
+    async def _take(self, loaded: Loaded, again: str = "") -> None:
+        """Serve what was loaded, and say what it is; `again` is what to say before."""
+        before = set(self.store.services)
+        await self.store.replace(loaded.objects)
         self.store.synced = True
-        self._has_any = bool(loaded)
+        self._has_any = bool(loaded.objects)
+        gone = sorted(before - set(self.store.services))
+        rest = f" and {len(gone) - SOME} more" if len(gone) > SOME else ""
+        told = f"; gone since before: {', '.join(gone[:SOME])}{rest}" if gone else ""
+        log.info("manifests%s: %s%s", again, loaded.census, told)
+        for hint in loaded.hints:
+            if hint not in self._hinted:
+                log.warning("%s", hint)
+        self._hinted = loaded.hints
 
     async def _watch(self) -> None:
         while True:
@@ -127,10 +144,10 @@ class Manifests:
     async def _reload(self, look: Look) -> None:
         """Take the files as they are, or say why not; neither, where they change while they are read."""
         problem = None
-        loaded: list[Stored] = []
+        loaded = Loaded([])
         try:
             loaded = await self._load(look)
-            if self._has_any and not loaded:
+            if self._has_any and not loaded.objects:
                 problem = f"{', '.join(self._paths)}: nothing is left in the manifests"
         except ManifestError as error:
             if isinstance(error, Unreadable):
@@ -138,11 +155,11 @@ class Manifests:
             problem = str(error)
         if look != await asyncio.to_thread(self._look):
             return
+        again = " are right again" if self.problem else " have changed"
         self._judged, self.problem = look, problem
         self._pause, self._again = FIRST, None
         if problem is None:
-            await self._take(loaded)
-            log.info("manifests changed and were read again: %s", ", ".join(self._paths))
+            await self._take(loaded, again)
         else:
             log.error("%s (still serving what was good before)", problem)
 
@@ -164,12 +181,12 @@ class Manifests:
         how = str(error) if isinstance(error, Lost) else f"failed: {type(error).__name__}: {error}"
         return f"{', '.join(self._paths)}: the process that reads them {how}"
 
-    async def _load(self, look: Look) -> list[Stored]:
+    async def _load(self, look: Look) -> Loaded:
         paths = self._real_paths()
         try:
             if sum(one[3] for one in look if len(one) == 5) >= APART_FROM:
-                return await load_apart(paths, self._selection, self._ranges)
-            return await asyncio.to_thread(load, paths, self._selection, self._ranges)
+                return await load_apart(paths, self._options)
+            return await asyncio.to_thread(load, paths, self._options)
         except ManifestError as error:
             text = str(error)
             for path, spool in self._spools.items():
@@ -199,6 +216,10 @@ def _mode(path: str) -> int:
         return os.stat(path).st_mode
     except OSError:
         return 0  # what is wrong with it is said when it is read
+
+
+def _size(path: str) -> int:
+    return os.stat(path).st_size
 
 
 async def _spooled(path: str) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from kdns.cluster.manifests.workloads import check_workload, WorkloadObject
 from kdns.cluster.objects import (
     EndpointAddress,
     EndpointsObject,
@@ -26,16 +27,20 @@ _SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9](
 _LABEL_RULE = "is no DNS label: a-z, 0-9 and '-', at most 63, first and last not '-'"
 _SUBDOMAIN_RULE = "is no object name: DNS labels with dots between them, in lower case"
 
+_HOST = re.compile(r"(?i)([a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?\.?").fullmatch
+
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 _POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 _FAMILIES = ("IPv4", "IPv6")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 
-def check(o: Any) -> None:
-    """Any of the API's objects; ValueError where it cannot be served."""
+def check(o: Any, strict: bool = False) -> None:
+    """Any of the API's objects; ValueError where it cannot be served, or is almost right and may not be."""
     if isinstance(o, ServiceObject):
         _service(o)
+        if strict and o.spec.type == "ExternalName":
+            _host("spec.externalName", o.spec.externalName or "")
     elif isinstance(o, SliceObject):
         _slice(o)
     elif isinstance(o, EndpointsObject):
@@ -46,6 +51,24 @@ def check(o: Any) -> None:
         _label("metadata.name", o.metadata.name)
     elif isinstance(o, NodeObject):
         _subdomain("metadata.name", o.metadata.name)
+    elif isinstance(o, WorkloadObject):
+        _object_name(o.metadata)
+        check_workload(o, strict)
+        template = o.spec.template
+        try:
+            _pod(PodObject(Metadata(name=o.metadata.name), template.spec))
+        except ValueError as error:
+            raise ValueError(f"spec.template.{error}") from None
+
+
+def _host(field: str, name: str) -> None:
+    try:
+        names.packed(name)
+    except ValueError:
+        if not _HOST(name):
+            raise ValueError(f"{field}: '{name}' is no host name: labels of letters, digits and '-', dots between them") from None
+    else:
+        raise ValueError(f"{field}: '{name}' is an address: an alias needs a name; Endpoints can have addresses")
 
 
 def _service(o: ServiceObject) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kdns.cluster.columns import endpoints, hostnames_of
 from kdns.cluster.manifests.controllers import cluster_ips, DEFAULT_RANGES, families, ranges
-from kdns.cluster.manifests.loading import EVERYTHING, load
+from kdns.cluster.manifests.loading import EVERYTHING, load, Options
 from kdns.cluster.objects import (
     Metadata,
     Namespace,
@@ -24,11 +24,11 @@ from kdns.dns import names
 from tests.support import TOWN
 
 
-def kept(tmp_path: Path, text: str, selection: Selection = EVERYTHING) -> list[Stored]:
+def kept(tmp_path: Path, text: str, selection: Selection = EVERYTHING, lenient: bool = False) -> list[Stored]:
     """What the store would keep of a manifest."""
     path = tmp_path / "cluster.yaml"
     path.write_text(text)
-    return load([str(path)], selection)
+    return load([str(path)], Options(selection, lenient=lenient)).objects
 
 
 def seen(objects: list[Stored], service: str) -> list[str]:
@@ -69,8 +69,8 @@ def everything(objects: list[Stored]) -> dict[str, object]:
 
 def test_town_by_hand_is_as_a_control_plane_made_it() -> None:
     selection = Selection(pods=True, pod_names=True, zones=True)
-    by_control_plane = load([str(TOWN / "objects.json")], selection)
-    by_hand = load([str(path) for path in sorted(TOWN.glob("*.yaml"))], selection)
+    by_control_plane = load([str(TOWN / "objects.json")], Options(selection)).objects
+    by_hand = load([str(path) for path in sorted(TOWN.glob("*.yaml"))], Options(selection)).objects
     assert everything(by_control_plane) == everything(by_hand)
 
 
@@ -191,7 +191,7 @@ SELECTING = [
 
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in SELECTING], ids=[case[0] for case in SELECTING])
 def test_selecting(tmp_path: Path, text: str, expected: list[str]) -> None:
-    assert expected == seen(kept(tmp_path, text), "default/web")
+    assert expected == seen(kept(tmp_path, text, lenient=True), "default/web")
 
 
 def test_pods_and_zones_of_endpoints(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from kdns.cluster.manifests import apart, documents
 from kdns.cluster.manifests import source as manifests
 from kdns.cluster.manifests.controllers import ranges
-from kdns.cluster.manifests.loading import load
+from kdns.cluster.manifests.loading import load, Options
 from kdns.cluster.manifests.source import Manifests
 from kdns.cluster.objects import Selection, Service, Slice
 from kdns.cluster.store import Store
@@ -37,7 +37,7 @@ OWN = ("default/kubernetes",)  # what hand-written manifests need not say
 
 
 def services(*paths: Path) -> list[str]:
-    return [o.key for o in load([str(path) for path in paths]) if isinstance(o, Service) and o.key not in OWN]
+    return [o.key for o in load([str(path) for path in paths]).objects if isinstance(o, Service) and o.key not in OWN]
 
 
 def written(path: Path, text: str | bytes) -> Path:
@@ -52,13 +52,19 @@ GOOD = [
     ("empty", "a.yaml", "", []),
     ("empty JSON", "a.json", "\n", []),
     ("comments only", "a.yml", "# nothing\n---\n", []),
-    ("other kinds", "a.yaml", "kind: Deployment\nspec: {replicas: [any, thing]}\n---\n" + WEB, ["prod/web"]),
+    ("other kinds", "a.yaml", "kind: ConfigMap\nspec: {replicas: [any, thing]}\n---\n" + WEB, ["prod/web"]),
     ("another group's Service", "a.yaml", WEB.replace("v1", "serving.knative.dev/v1"), []),
     ("no namespace", "a.yaml", "kind: Service\nmetadata: {name: web}\n", ["default/web"]),
     ("List", "a.yaml", "kind: List\napiVersion: v1\nitems:\n- {kind: Service, metadata: {name: web}}\n", ["default/web"]),
     ("empty List", "a.yaml", "kind: List\nitems: []\n", []),
     ("typed list", "a.yaml", "kind: ServiceList\napiVersion: v1\nitems:\n- metadata: {name: web}\n", ["default/web"]),
     ("JSON", "a.json", '{"kind": "Service", "metadata": {"name": "web"}}', ["default/web"]),
+    ("JSON lines", "a.jsonl", '{"kind":"Service","metadata":{"name":"a"}}\n\n{"kind":"Service","metadata":{"name":"b"}}\n',
+     ["default/a", "default/b"]),
+    ("JSON lines of nobody knows", "-", '{"kind":"Service","metadata":{"name":"a"}}\n{"kind":"Pod","metadata":{"name":"b"}}\n',
+     ["default/a"]),
+    ("JSON after JSON", "a.json", '{"kind":"Service",\n"metadata":{"name":"a"}} {"kind":"Service","metadata":{"name":"b"}}',
+     ["default/a", "default/b"]),
     ("JSON in a YAML file", "a.yaml", '{\n\t"kind": "Service",\n\t"metadata": {"name": "web"}\n}', ["default/web"]),
     ("JSON with a byte order mark", "a.json", b'\xef\xbb\xbf{"kind": "Service", "metadata": {"name": "w"}}', ["default/w"]),
     ("YAML in braces", "a.yaml", "{kind: Service, metadata: {name: web}}", ["default/web"]),
@@ -86,7 +92,8 @@ def test_the_cluster_to_begin_with() -> None:
 def test_the_later_of_two_counts(tmp_path: Path) -> None:
     first = written(tmp_path / "a.yaml", WEB + "spec: {clusterIP: 10.96.0.5}\n")
     then = written(tmp_path / "b.yaml", WEB + "spec: {clusterIP: 10.96.0.6}\n")
-    found = [o.ips for o in load([str(first), str(then)]) if isinstance(o, Service) and o.key == "prod/web"]
+    loaded = load([str(first), str(then)], Options(lenient=True)).objects
+    found = [o.ips for o in loaded if isinstance(o, Service) and o.key == "prod/web"]
     assert [(bytes([10, 96, 0, 6]),)] == found
 
 
@@ -95,7 +102,7 @@ def test_cluster_ip_none_is_a_text_and_null_is_not(tmp_path: Path) -> None:
     found = []
     for ip in ("None", '"None"', "null", "~", '""'):
         path = written(tmp_path / "a.yaml", f"{WEB}spec: {{clusterIP: {ip}}}\n")
-        found += [len(o.ips) for o in load([str(path)]) if isinstance(o, Service) and o.key == "prod/web"]
+        found += [len(o.ips) for o in load([str(path)]).objects if isinstance(o, Service) and o.key == "prod/web"]
     assert [0, 0, 1, 1, 1] == found
 
 
@@ -177,7 +184,8 @@ BAD = [
 BAD_JSON = [
     ('{"kind": "Service",\n "metadata": {"name": "x"},}', "2: bad JSON: trailing comma in object"),
     ('{"kind": "Service",\n "metadata": {"name": "x"}', "2: bad JSON: input data was truncated"),
-    ('{"kind": "Node", "metadata": {"name": "x"}}\n{}', "2: bad JSON: trailing characters"),
+    ('{"kind": "Node", "metadata": {"name": "x"}}\n{}', "2: kind: missing"),
+    ('{"kind": "Node", "metadata": {"name": "x"}}\n{"kind', "2: bad JSON: Unterminated string starting at"),
     ("[1]", "1: Expected object, got array"),
     ('{"kind": 1}', "1: kind: Expected str, got int (quote it)"),
     ('{"items": []}', "1: kind: missing"),
@@ -243,7 +251,7 @@ def test_missing_paths(tmp_path: Path) -> None:
 def test_a_full_range_is_said(tmp_path: Path) -> None:
     path = written(tmp_path / "a.yaml", WEB)
     with pytest.raises(ManifestError) as raised:
-        load([str(path)], of=ranges("10.0.0.0/31"))
+        load([str(path)], Options(cluster_ips=ranges("10.0.0.0/31")))
     assert f"{path}: Service prod/web gets no ClusterIP: 10.0.0.0/31 is full" == str(raised.value)
 
 
@@ -716,7 +724,7 @@ def test_a_process_of_its_own_says_the_same(tmp_path: Path, monkeypatch: pytest.
         source = Manifests([town], store, selection)
         await source.start()
         await source.close()
-        expected = [o for o in load([town], selection) if isinstance(o, Slice)]
+        expected = [o for o in load([town], Options(selection)).objects if isinstance(o, Slice)]
         assert expected == list(store.slices.values())
         assert 4 == len(expected)
 
