@@ -17,7 +17,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     make wheel \
  && /opt/kdns/bin/pip install --quiet --no-deps --no-compile --no-index dist/*.whl
 COPY deploy/image/trim.py ./
-# The byte code is compiled ahead and never compared with its source: nothing can be written later, and nothing changes.
+# Byte code is compiled ahead, here and below, and never compared with its source: nothing changes, nothing can be written.
 # The interpreter of the last stage takes the place of the links to this one's.
 RUN /opt/kdns/bin/python -P -B trim.py \
  && /opt/kdns/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/kdns/lib \
@@ -34,6 +34,7 @@ LABEL org.opencontainers.image.title="kdns" \
 # (linux/capability.h), permitted and effective CAP_NET_BIND_SERVICE, which is what setcap would write.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-minimal libpython3-stdlib \
+ && python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.* \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/log/* \
  && echo 'kdns:x:65532:65532::/nonexistent:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'kdns:x:65532:' >> /etc/group \

@@ -108,7 +108,8 @@ def test_only_what_runs_is_there(image: Image) -> None:
 
 
 def test_all_byte_code_is_compiled_ahead(image: Image) -> None:
-    sources = (image.root / "opt/kdns/lib").rglob("*.py")
+    [standard] = image.root.glob("usr/lib/python3.*/")
+    sources = [*standard.rglob("*.py"), *(image.root / "opt/kdns/lib").rglob("*.py")]
     assert [] == [path for path in sources if not list((path.parent / "__pycache__").glob(f"{path.stem}.cpython-*.pyc"))]
 
 
