@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-lowest test-image lint wheel sdist image lock audit sbom bench bench-cluster soak rollout clean
+.PHONY: setup run test test-lowest test-image lint wheel sdist image lock audit sbom bench bench-cluster bench-pod soak rollout clean
 
 setup: $(VENV)/.made
 
@@ -73,6 +73,10 @@ bench: setup
 
 bench-cluster: setup
 	$(BIN)/python -m benchmarks.control_plane
+
+# the image as a Pod: size, start, memory; root, as test-image
+bench-pod: setup
+	$(BIN)/python -m benchmarks.pod
 
 soak: setup
 	$(BIN)/python -m benchmarks.soak

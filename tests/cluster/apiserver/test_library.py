@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import ROOT
 
-UNUSED = "{'requests', 'oauthlib', 'websocket', 'pydantic', 'pydantic_core', 'dateutil', 'kubernetes.client', 'kubernetes.informer'}"
+UNUSED = "{'requests', 'oauthlib', 'websocket', 'pydantic', 'dateutil', 'kubernetes.client', 'kubernetes.informer'}"
 IMPORT = "import sys; import kdns.cluster.apiserver.library as library; "
 FAKE = {
     "__init__.py": "from . import aio",
