@@ -190,7 +190,7 @@ class Listener:
         if response is NO_ANSWER:
             return None
         ours = OUR_SIZE if site is None else site.udp_size
-        made = encode(query, response, ours)
+        made = encode(query, response, ours, ours)
         octets = made.turn() if isinstance(made, Ring) else made
         if site is not None:
             size = len(octets) + 2

@@ -1,13 +1,15 @@
 """DNS itself: names, queries, responses and their wire. No I/O, and nothing of Kubernetes or of a configuration.
 
-types.py      the protocol's numbers
-names.py      domain names as text and on the wire
-query.py      a question, and how its message is read
-response.py   an answer: RRsets with rdata ready to send
-rdata.py      rdata as text and on the wire
-zone.py       a zone: its records, and what it says of any name
-master.py     zone files
-encoding.py   a response as a message
-reply.py      what an upstream said, as a response
-transfer.py   zone transfers, and NOTIFY
+types.py        the protocol's numbers
+names.py        domain names as text and on the wire
+query.py        a question, and how its message is read
+response.py     an answer: RRsets with rdata ready to send
+rdata.py        rdata as text and on the wire
+zone.py         a zone: its records, and what it says of any name
+master.py       zone files
+compression.py  names that stand in a message already
+ring.py         a reply whose records turn
+encoding.py     a response as a message
+reply.py        what an upstream said, as a response
+transfer.py     zone transfers, and NOTIFY
 """

@@ -27,6 +27,22 @@ def text(wire: bytes) -> str:
     return joined(labels)
 
 
+def starts(wire: bytes) -> list[int]:
+    """Where the labels begin of a name on the wire (uncompressed)."""
+    at, places = 0, []
+    while size := wire[at]:
+        places.append(at)
+        at += size + 1
+    return places
+
+
+def end(wire: bytes, at: int = 0) -> int:
+    """Where the name ends that stands uncompressed at `at`."""
+    while size := wire[at]:
+        at += size + 1
+    return at + 1
+
+
 def joined(labels: list[bytes]) -> str:
     """Labels in any spelling, leftmost first, as the text of a name."""
     name = b".".join(labels).lower()

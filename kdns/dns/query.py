@@ -18,10 +18,10 @@ from kdns.dns.types import (
     FORMERR,
     IN,
     LARGEST,
+    LARGEST_UDP,
     NOTIMP,
     OPCODE,
     OPT,
-    OUR_SIZE,
     QR,
     RD,
     REFUSED,
@@ -129,11 +129,11 @@ class Query:
     def do(self) -> bool:
         return self.edns is not None and self.edns.do
 
-    def limit(self, ours: int = OUR_SIZE) -> int:
-        """Octets that a reply may have: over UDP the least of what the client takes and what we send."""
+    def limit(self, most: int = LARGEST_UDP) -> int:
+        """Octets that a reply may have: over UDP what the client says it takes, at least 512, but no more than `most`."""
         if self.transport is not Transport.UDP:
             return LARGEST
-        return SMALLEST if self.edns is None else min(max(self.edns.size, SMALLEST), ours)
+        return SMALLEST if self.edns is None else min(max(self.edns.size, SMALLEST), most)
 
 
 _HEADER = struct.Struct("!6H").unpack_from

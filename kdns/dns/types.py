@@ -14,6 +14,7 @@ IN = 1
 OUR_SIZE = 1232  # octets of UDP payload that cross any path unfragmented (DNS flag day 2020)
 SMALLEST = 512  # without EDNS (RFC 1035 4.2.1)
 LARGEST = 65535  # over TCP
+LARGEST_UDP = 65507  # what an IPv4 packet carries
 
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 OPCODE, NOTIFY = 0x7800, 0x2000

@@ -59,7 +59,7 @@ def records(section: Iterable[dns.rrset.RRset], sign: str, query: Query) -> list
     out: list[list[str]] = []
     signatures = []
     for rrset in section:
-        owner = sign if rrset.name.to_text() == query.name else f"{sign}{rrset.name} "
+        owner = sign if rrset.name.to_text() == query.name else f"{sign}{rrset.name.to_text().lower()} "
         kind = dns.rdatatype.to_text(rrset.rdtype)
         if rrset.rdtype == dns.rdatatype.RRSIG:
             signatures += [f"{owner}RRSIG {dns.rdatatype.to_text(rdata.covers())};" for rdata in rrset]

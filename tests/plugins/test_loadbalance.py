@@ -64,8 +64,7 @@ def test_the_memo_turns_the_addresses() -> None:
     assert entry is not None and isinstance(entry.ring, Ring)
     assert ("default/pods",) == entry.depends
     seen = [first_and_fourth(b"id" + entry.ring.turn())[0] for _ in range(14)]
-    at = ADDRESSES.index(seen[0])
-    assert (ADDRESSES[at:] + ADDRESSES[:at]) * 2 == seen
+    assert [ADDRESSES] * 2 == [sorted(seen[:7]), sorted(seen[7:])]
 
 
 def through(block: str, response: Response, type: int = A) -> Response:
