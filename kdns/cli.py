@@ -5,7 +5,6 @@ Whatever keeps kdns from serving is one line on stderr, and exit status 1; a wro
 
 import argparse
 import asyncio
-import inspect
 import logging
 import os
 import platform
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kdns import __version__, plugins
-from kdns.core.site import Instance
+from kdns.core.generation import Generation
 from kdns.errors import KdnsError, one_line
-from kdns.server.load import configure, read_corefile, summary
+from kdns.server.load import load, notes, read_corefile, summary
 from kdns.server.run import banner, serve, Server
 
 DEFAULT = ".:{port} {{\n    whoami\n    log\n}}\n"  # CoreDNS's own, where there is no Corefile
@@ -111,7 +110,7 @@ def _serve(words: list[str]) -> int:
 
     def started(server: Server) -> None:
         if not flags.quiet:
-            print("\n".join([banner(server.instance), *_hint(server.instance)]), flush=True)
+            print("\n".join([banner(server.generation), *_hint(server.generation)]), flush=True)
 
     log_to_stdout()
     with _pidfile(flags.pidfile):
@@ -119,14 +118,13 @@ def _serve(words: list[str]) -> int:
     return 0
 
 
-def _hint(instance: Instance) -> list[str]:
+def _hint(generation: Generation) -> list[str]:
     """A line to try, where a cluster's Services are known."""
-    for (address, port), listener in instance.listeners.items():
-        for site in listener.sites.values():
-            for plugin in site.plugin("kubernetes"):
-                name = plugin.example() if hasattr(plugin, "example") else None
-                if name:
-                    return [f"Try: dig @{address or '127.0.0.1'} -p {port} {name.removesuffix('.')}"]
+    for where, listener in generation.listeners.items():
+        for block in (block for several in listener.blocks.values() for block in several):
+            for plugin in block.plugins:
+                if name := plugin[1].example():
+                    return [f"Try: dig @{where.address or '127.0.0.1'} -p {where.port} {name.removesuffix('.')}"]
     return []
 
 
@@ -187,9 +185,9 @@ def _check(words: list[str]) -> int:
     text, path = _corefile(flags.conf, port)
 
     async def check() -> list[str]:
-        instance = configure(text, path or "Corefile", port)
-        lines = summary(instance)
-        await instance.close()
+        generation = load(text, path or "Corefile", port)
+        lines = [*notes(generation), *summary(generation)]
+        await generation.close()
         return lines
 
     log_to_stdout()
@@ -200,7 +198,7 @@ def _check(words: list[str]) -> int:
 def _help(words: list[str]) -> int:
     if len(words) != 1:
         _flags().error("help takes the name of a plugin")
-    print((inspect.getdoc(plugins.load(words[0])) or "").rstrip())
+    print(plugins.manual(words[0]).rstrip())
     return 0
 
 

@@ -11,6 +11,7 @@ in one place for each query (`core`).
             Unreadable   one that cannot be read just now
         SourceError      a source of cluster objects that cannot be had
             Refused      an API server that says no
+        FileError        a file that cannot be read
         ListenError      an address that cannot be listened on
         UpstreamError    no usable reply
             NoReply, Closed, Garbage, Spoofed
@@ -82,6 +83,14 @@ class SourceError(KdnsError):
     def __init__(self, why: str) -> None:
         super().__init__(masked(one_line(why[:_LONGEST])))
         self.brief = "the API server is out of reach"
+
+
+class FileError(KdnsError):
+    """A file that cannot be read: not there (`missing`), no regular file, too large, no text; `why` without its path."""
+
+    def __init__(self, path: str, why: str, missing: bool = False) -> None:
+        super().__init__(f"cannot read {path}: {why}")
+        self.path, self.why, self.missing = path, why, missing
 
 
 class ListenError(KdnsError):

@@ -4,6 +4,8 @@ import socket
 
 import pytest
 
+pytest.register_assert_rewrite("tests.support.processes")
+
 
 @pytest.fixture
 def free_port() -> int:

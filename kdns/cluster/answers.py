@@ -15,7 +15,7 @@ from kdns.cluster.records import Found
 from kdns.cluster.store import Store
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import ExtendedError, Key, Response, RRset
+from kdns.dns.response import ExtendedError, Key, Made, Response, RRset
 from kdns.dns.types import ANY, NS, PTR, SOA, TXT
 from kdns.dns.zone import Apex
 
@@ -23,11 +23,12 @@ VERSION_RDATA = b"\x051.1.0"
 VERSION_TTL = 28800  # seconds, of the schema's version (specification 2.2)
 A_WHILE = 1.0  # seconds that an answer is good for which shows a part of what there is
 NAME = "kubernetes"
+MADE = Made(NAME)
 OTHER = 0  # the extended error that only its text explains (RFC 8914 4.1)
 
 
 @dataclass(frozen=True)
-class Options:
+class Schema:
     """Which names there are, as the options of *kubernetes* say."""
 
     zones: tuple[str, ...]
@@ -44,7 +45,7 @@ class Options:
 class Answers:
     """The names of a store's objects in some zones."""
 
-    def __init__(self, store: Store, options: Options) -> None:
+    def __init__(self, store: Store, options: Schema) -> None:
         self.store = store
         self.options = options
         self.apexes = {zone: Apex(zone, options.ttl, NAME) for zone in options.zones}
@@ -85,7 +86,7 @@ class Answers:
             additional=found.additional,
             stable_for=0.0 if depends is None else math.inf if found.whole else A_WHILE,
             depends=depends or (),
-            made_by=NAME,
+            made=MADE,
         )
 
     def exposed(self, namespace: str) -> bool:

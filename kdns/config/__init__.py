@@ -1,5 +1,7 @@
 """The Corefile: its text as server blocks and directives, and what their words stand for. No I/O.
 
-directive.py   one directive, and the values of its arguments
+values.py      zones, durations, addresses with ports
+directive.py   one directive, and its arguments one by one
+options.py     what a directive may say, as a table
 corefile.py    text to server blocks
 """

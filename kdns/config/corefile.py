@@ -16,8 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kdns.config.directive import did_you_mean, Directive, error_at, Key, keys, PORTS
-from kdns.errors import CorefileError
+from kdns.config.directive import did_you_mean, Directive, error_at
+from kdns.config.values import keys, PORTS, ZoneKey
+from kdns.errors import CorefileError, FileError
 
 MAX_NESTING = 16  # of blocks, and of imports
 MAX_IMPORTS = 10_000  # as CoreDNS has it
@@ -28,7 +29,7 @@ class Files(Protocol):
     """How `import` reads files."""
 
     def read(self, path: str) -> str:
-        """The text of a file; OSError where it cannot be read, ValueError where it is no text."""
+        """The text of a file; FileError where it cannot be read."""
 
     def glob(self, pattern: str) -> list[str]:
         """The paths that match."""
@@ -38,14 +39,11 @@ class Files(Protocol):
 class ServerBlock:
     """The plugins that serve some zones, as written; directives of one name may come several times."""
 
-    keys: tuple[Key, ...]
+    keys: tuple[ZoneKey, ...]
     directives: tuple[Directive, ...]
     file: str
     line: int
 
-    @property
-    def zones(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(key.zone for key in self.keys))
 
 
 def parse(
@@ -67,7 +65,7 @@ def parse(
 
 def _refuse_twice(blocks: list[ServerBlock]) -> None:
     """Two blocks may share zone and port only where each is bound to addresses of its own, or is a *view*."""
-    seen: dict[Key, dict[str, ServerBlock]] = {}
+    seen: dict[ZoneKey, dict[str, ServerBlock]] = {}
     for block in blocks:
         if any(directive.name == "view" for directive in block.directives):
             continue
@@ -199,7 +197,7 @@ class _Parser:
                 return found, None
             line = following
 
-    def keys(self, word: str, line: _Line) -> list[Key]:
+    def keys(self, word: str, line: _Line) -> list[ZoneKey]:
         try:
             return keys(word, self.dns_port)
         except ValueError as error:
@@ -291,13 +289,10 @@ class _Parser:
             return self.known[path]
         try:
             text = self.files.read(path)
-        except FileNotFoundError:
+        except FileError as error:
             hint = did_you_mean(line.words[1], self.snippets)
-            raise line.error(f"cannot import {path}: no such file or snippet{hint}") from None
-        except OSError as error:
-            raise line.error(f"cannot import {path}: {error.strerror or error}") from None
-        except ValueError:
-            raise line.error(f"cannot import {path}: it is not UTF-8 text") from None
+            why = f"no such file or snippet{hint}" if error.missing else error.why
+            raise line.error(f"cannot import {path}: {why}") from None
         return self.known.setdefault(path, _lines(text, path, self.environ))
 
     def push(self, name: str, lines: list[_Line], line: _Line) -> None:

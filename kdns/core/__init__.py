@@ -1,7 +1,11 @@
 """A server block at work, without sockets: the contract of plugins, the chain, the memo, one generation of the configuration.
 
-metrics.py   counters, gauges and histograms
-memo.py      reply octets by query octets
-plugin.py    what a plugin is
-site.py      a server block, a listening address, a generation of them
+files.py          files that plugins read, and their changes
+metrics.py        counters, gauges and histograms
+singleflight.py   one question under way for many who ask it
+memo.py           reply octets by query octets
+plugin.py         what a plugin is
+block.py          a server block, and what a plugin may ask of it
+listener.py       what answers at one listening address
+generation.py     all of them, and what a reload carries on
 """

@@ -4,21 +4,31 @@ The key is a datagram without its id, the value the reply without its id, so a h
 concatenation. What a reply was made from (its `depends`) is kept beside it, and a change forgets exactly what was made from
 what changed: clearing the whole memo ten times a second would cost most of its worth.
 
+Rules that must never be broken:
+
+- An entry that something forgotten depends on is never given again, from the moment on that `forget` returns.
+- A reply that was begun before a change, and depends on anything, is not put (`changes` tells).
+- Whoever gives an entry's reply counts the hit in the entry; no hit is lost (`fold`).
+- Nothing here takes longer than a slice: what is much is done in steps, between which others have their turn.
+
 Two generations keep a scan of names from flushing what is hot: new entries go into the young one; when it is full it becomes
 the old one, and what is asked again moves back. An entry that is forgotten is dead at once (it has no reply any more); its
 place in the dictionary is taken by the next reply to the same query, or goes with its generation. A generation that leaves
-is taken apart two entries for each new one, so that nothing here takes long.
+is taken apart two entries for each new one. A key that very many replies depend on (`app/local`, which every search list
+misses) is forgotten in slices; until the last of them each look-up asks whether the entry is one of those.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
-from kdns.dns.encoding import Ring
 from kdns.dns.response import Key
+from kdns.dns.ring import Ring
 
 BUDGET = 24 << 20  # octets
+SLICE = 2000  # entries that are buried before others have their turn: about a millisecond
 OVERHEAD = 380  # octets that an entry costs beside key and reply: headers, slots of dictionaries, the index (measured)
 
 
@@ -31,6 +41,7 @@ class Entry(msgspec.Struct, gc=False):
     depends: tuple[Key, ...]
     label: Any  # what a hit is counted as
     size: int
+    born: int  # `changes` of the memo when it was put
     hits: int = 0
 
 
@@ -60,20 +71,32 @@ class _Generation:
                 self.index[key] = [there, entry]
 
 
+Find = Callable[[bytes], Entry | None]
+Later = Callable[[Callable[[], None]], Any]  # calls a function soon, when others have had their turn
+
+
+def _at_once(work: Callable[[], None]) -> None:
+    work()
+
+
 class Memo:
     """Replies of one listening address and one generation of the configuration.
 
-    `budget` is in octets of real memory; `fold(entry, hits)` is told of hits before they are lost sight of.
+    `budget` is in octets of real memory; `fold(entry, hits)` is told of hits before they are lost sight of; `later` is how
+    work goes on in another turn of the event loop.
     """
 
-    def __init__(self, fold: Callable[[Entry, int], None], budget: int = BUDGET) -> None:
+    def __init__(self, fold: Callable[[Entry, int], None], budget: int = BUDGET, later: Later = _at_once) -> None:
         self._fold = fold
         self._half = budget // 2
+        self._later = later
         self._young = _Generation()
         self._old = _Generation()
         self._leaving: dict[bytes, Entry] = {}
         self._fleeting: list[Entry] = []  # true until the next tick only
-        self.find = self._young.entries.get  # the look-up of the hot path; taken anew for each batch
+        self._dying: dict[Key, int] = {}  # keys whose entries are being buried, and `changes` when they were forgotten
+        self._graves: deque[list[Entry]] = deque()  # those entries
+        self.find: Find = self._young.entries.get  # the look-up of the hot path; taken anew for each batch
         self.changes = 0  # how often something was forgotten; a reply begun before the last time is not stored
         self.forgotten = 0
 
@@ -93,20 +116,20 @@ class Memo:
             if entry is None:
                 return None
             self._old.size -= entry.size
-            if entry.reply is not None:
+            if self._lives(entry):
                 self._add(entry)
-        return entry if entry.reply is not None else None
+        return entry if self._lives(entry) else None
 
     def put(self, key: bytes, reply: bytes | Ring, depends: tuple[Key, ...], label: Any, fleeting: bool = False) -> None:
         """Keep a reply until something it depends on changes; a fleeting one at most until the next tick."""
         there = self._young.entries.get(key)
-        if there is not None and there.reply is not None:
+        if there is not None and self._lives(there):
             return  # the same query was in flight twice
         size = len(key) + len(reply) + OVERHEAD
         if isinstance(reply, Ring):
-            entry = Entry(b"", reply, key, depends, label, size + len(reply) + 240)
+            entry = Entry(b"", reply, key, depends, label, size + len(reply) + 240, self.changes)
         else:
-            entry = Entry(reply, None, key, depends, label, size)
+            entry = Entry(reply, None, key, depends, label, size, self.changes)
         self._add(entry)
         if fleeting:
             self._fleeting.append(entry)
@@ -119,7 +142,7 @@ class Memo:
             self._let_go(len(self._leaving))  # rare: more left at once than came since
             self._leaving = self._old.entries
             self._old, self._young = self._young, _Generation()
-            self.find = self._young.entries.get
+            self._choose_find()
 
     def _let_go(self, most: int) -> None:
         """Take apart some of the entries that leave."""
@@ -136,17 +159,58 @@ class Memo:
             entry.hits = 0
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Forget every reply that depends on one of the keys."""
+        """Forget every reply that depends on one of the keys; where they are very many, bury them in slices."""
         self.changes += 1
         for key in keys:
             for generation in (self._young, self._old):
                 there = generation.index.pop(key, None)
                 if there is None:
                     continue
-                for entry in there if isinstance(there, list) else (there,):
-                    if entry.reply is not None:
-                        self._bury(entry)
-                        self.forgotten += 1
+                if isinstance(there, list):
+                    if len(there) > SLICE:
+                        self._dying[key] = self.changes
+                        self._graves.append(there)
+                    else:
+                        self._bury_all(there)
+                elif there.reply is not None:
+                    self._bury(there)
+                    self.forgotten += 1
+        if self._graves and self.find != self._find_living:
+            self._choose_find()
+            self._bury_slice()
+
+    def _bury_all(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if entry.reply is not None:
+                self._bury(entry)
+                self.forgotten += 1
+
+    def _bury_slice(self) -> None:
+        """Bury some of the entries that are dying, and come back for the rest."""
+        there = self._graves[0] if self._graves else []
+        self._bury_all(there[-SLICE:])
+        del there[-SLICE:]
+        if self._graves and not there:
+            self._graves.popleft()
+        if self._graves:
+            self._later(self._bury_slice)
+        else:
+            self._dying = {}
+            self._choose_find()
+
+    def _choose_find(self) -> None:
+        self.find = self._find_living if self._graves else self._young.entries.get
+
+    def _find_living(self, key: bytes) -> Entry | None:
+        """The look-up while entries are dying that nobody has buried yet."""
+        entry = self._young.entries.get(key)
+        return entry if entry is not None and self._lives(entry) else None
+
+    def _lives(self, entry: Entry) -> bool:
+        if entry.reply is None:
+            return False
+        dying = self._dying
+        return not dying or not any(entry.born < dying.get(key, 0) for key in entry.depends)
 
     def tick(self) -> None:
         """A whole second begins: what was true until then only is dead."""
@@ -161,6 +225,7 @@ class Memo:
         self.forgotten += len(self)
         self.changes += 1
         self._young, self._old, self._leaving, self._fleeting = _Generation(), _Generation(), {}, []
+        self._dying, self._graves = {}, deque()
         self.find = self._young.entries.get
 
     def fold(self) -> None:

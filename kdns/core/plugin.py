@@ -1,68 +1,153 @@
-"""What a plugin is, and how a chain is made of them.
+"""The contract of plugins.
 
-A plugin is one file, `plugins/<name>.py`, with `setup(directive, site) -> Plugin | None`. Its docstring is its manual. It is
-called once for each time its directive stands in a server block, in the fixed order of `plugins.ORDER`; where it returns
-None it has arranged what it does with the site and takes no part in queries.
+A plugin is one file, `plugins/<name>.py`, with one class that derives from `Plugin`, and a place in `plugins.ORDER`. Its
+module's docstring is its manual. An object of it is made for each time its directive stands in a server block, in the order of
+ORDER. How to write one is shown step by step in docs/plugin.md.
+
+Rules that must never be broken:
+
+- A hook counts where a class overrides it, and only there: a class without `answer` is no link of the chain.
+- The memo answers for the whole chain. What may be answered differently by who asks, when, or how often, says so: a class
+  that overrides `answer` and does not set `same_for_everyone` (or give an `audience`) keeps its server block out of the memo.
+- A Response says for how long its bytes hold (`stable_for`, 0 unless said) and what it was made from (`depends`, what was not
+  there included). A link that changes another's Response keeps the least of the one and the sum of the other.
+- What is raised in `answer` is logged, counted and answered with SERVFAIL, in one place (`Block.answer`).
+- A plugin asks its block for what it needs, and reaches nothing behind it.
 """
 
-import math
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, TYPE_CHECKING
 
-from kdns.dns.query import Query
-from kdns.dns.response import ExtendedError, Response
-from kdns.dns.types import REFUSED
+from kdns.config.directive import Directive
+from kdns.config.options import NoOptions
+from kdns.dns.query import Query, Transport
+from kdns.dns.response import Answer, Response
 
-Handler = Callable[[Query], Awaitable[Response]]
+if TYPE_CHECKING:
+    from kdns.core.block import Block
+
+Handler = Callable[[Query], Awaitable[Answer]]
 
 
-@runtime_checkable
-class Plugin(Protocol):
-    """One link of a chain.
+class Exchange(NamedTuple):
+    """A query, what was answered, the reply without its id, and how many seconds that took."""
 
-    Optional: `async run()` lives as long as the site serves and is cancelled after; `ready() -> str | None` says why the
-    plugin cannot answer yet, or None; `remarks() -> list[str]` says what is amiss though it answers; `async lame()` is
-    awaited between SIGTERM and the end of service.
-    """
+    query: Query
+    response: Response
+    reply: bytes
+    seconds: float
 
-    async def answer(self, query: Query, next: Handler) -> Response:
-        """Answer, or `return await next(query)`.
 
-        What is raised becomes SERVFAIL and is logged and counted once, in `site`.
+class Fact(NamedTuple):
+    """What is counted of a query and its reply."""
+
+    server: str
+    zone: str
+    view: str
+    transport: Transport
+    ipv6: bool
+    type: int
+    do: bool
+    rcode: int
+    plugin: str
+    request_size: int  # octets
+    response_size: int
+
+
+class Plugin:
+    """What stands in a server block under its name. Each hook has a default; a class overrides those that it needs."""
+
+    table: ClassVar[type] = NoOptions  # its options, a dataclass: see config.options
+    once: ClassVar[bool] = False  # may stand only once in a server block
+    same_for_everyone: ClassVar[bool] = False  # `answer` does not ask who asks, nor when, nor how often
+    note: ClassVar[str] = ""  # what a person should know who writes it, such as that it has no effect here
+
+    def __init__(self, block: "Block", directive: Directive, options: Any) -> None:
+        """The directive and its options as they were read; CorefileError (`directive.error`) where they cannot be served.
+
+        Nothing is bound, dialled or started here. Other plugins of the block may not be there yet.
         """
-        ...
+        self.block, self.directive, self.options = block, directive, options
+
+    async def answer(self, query: Query, next: Handler) -> Answer:
+        """Answer, or `return await next(query)`."""
+        return await next(query)
+
+    def audience(self, client: str) -> bytes:
+        """A few octets that stand for all clients whom `answer` treats as it does this one (an address as text).
+
+        For a class whose answers depend on the client's address besides the question, and on nothing else. The memo then
+        keeps replies by audience; that costs each hit of this listening address a look-up.
+        """
+        return b""
+
+    def takes(self, query: Query) -> bool:
+        """Does the server block take this query? Where not, the next one of the same zone is asked (*view*)."""
+        return True
+
+    def labels(self, query: Query) -> Mapping[str, Callable[[], str]]:
+        """What this plugin knows of a query, by names such as `kubernetes/client-namespace` (*metadata*)."""
+        return {}
+
+    def witness(self, exchange: Exchange) -> None:
+        """A query was answered. A server block where a plugin overrides this is not answered from the memo (*log*)."""
+
+    def count(self, fact: Fact, times: int, seconds: float) -> None:
+        """So many queries alike were answered, by the memo or not, and took so many seconds each (*prometheus*)."""
+
+    def report(self, query: Query, why: str, error: BaseException | None) -> None:
+        """A query failed; `error` is what a plugin raised. The last one that overrides this has the say (*errors*)."""
+
+    def ready(self) -> str | None:
+        """Why it cannot answer yet, for *ready*."""
+        return None
+
+    def remarks(self) -> list[str]:
+        """What is amiss though queries are answered, a line each, for *ready*."""
+        return []
+
+    def example(self) -> str | None:
+        """A name that it answers, for a person to try."""
+        return None
+
+    async def run(self) -> None:
+        """Lives as long as the block serves, and is cancelled then; where it fails it is begun again."""
+
+    async def lame(self) -> None:
+        """Awaited between SIGTERM and the end of service."""
+
+    def close(self) -> None:
+        """This generation ends."""
+
+    @classmethod
+    def overrides(cls, hook: str) -> bool:
+        """Does the class have a hook of its own?"""
+        return getattr(cls, hook) is not getattr(Plugin, hook)
 
 
-UNANSWERED = Response(  # by the configuration alone, so it holds as long as that
-    rcode=REFUSED,
-    authoritative=False,
-    stable_for=math.inf,
-    error=ExtendedError(20, "no plugin here answers for this name"),
-)
+class Kept:
+    """What outlives a reload and has a beginning and an end; see `Block.keep`."""
+
+    async def start(self) -> None:
+        """Awaited once, before the first query."""
+
+    async def close(self) -> None:
+        """No generation wants it any more."""
 
 
-def is_unanswered(response: Response) -> bool:
-    """Did nobody answer? A plugin may have added what that rests on."""
-    return response.rcode == REFUSED and response.error is UNANSWERED.error
-
-
-async def end(query: Query) -> Response:
-    """The end of every chain: nobody here answers for the name."""
-    return UNANSWERED
-
-
-def chain(plugins: Iterable[Plugin], last: Handler = end) -> Handler:
-    """The plugins as one handler, the first outermost."""
+def chain(plugins: list[Plugin], last: Handler) -> Handler:
+    """The plugins that answer as one handler, the first outermost."""
     handler = last
-    for plugin in reversed(list(plugins)):
-        handler = _link(plugin, handler)
+    for plugin in reversed(plugins):
+        if plugin.overrides("answer"):
+            handler = _link(plugin, handler)
     return handler
 
 
 def _link(plugin: Plugin, next: Handler) -> Handler:
     answer = plugin.answer
 
-    def link(query: Query) -> Awaitable[Response]:
+    def link(query: Query) -> Awaitable[Answer]:
         return answer(query, next)
 
     return link

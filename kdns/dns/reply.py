@@ -9,7 +9,7 @@ import struct
 
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import ExtendedError, Response, RRset
+from kdns.dns.response import ExtendedError, Made, Response, RRset
 from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, DNAME, EDE, IN, MX, NS, OPT, PTR, RA, RRSIG, SOA, SRV, TC
 from kdns.errors import Garbage
 
@@ -58,8 +58,7 @@ def decode(wire: bytes, query: Query, upstream: str = "") -> Response:
         authority=authority,
         additional=additional,
         foreign=True,
-        made_by="forward",
-        upstream=upstream,
+        made=Made("forward", upstream),
         error=reader.error,
     )
 
@@ -94,8 +93,7 @@ def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, upstr
         flags=flags & (RA | AD | CD | TC),
         answer=(_rrset(RRset, (query.name, type, ttl if ttl < NEVER else 0, tuple(rdata))),),
         foreign=True,
-        made_by="forward",
-        upstream=upstream,
+        made=Made("forward", upstream),
     )
 
 

@@ -1,6 +1,9 @@
-"""What a plugin answers: RRsets with their rdata as wire bytes, ready to send. No I/O; its wire is made in `encoding`."""
+"""What a chain of plugins comes to: a Response, silence, or a stream of Responses. No I/O; its wire is made in `encoding`.
 
-from collections.abc import Callable
+RRsets hold their rdata as wire bytes, ready to send.
+"""
+
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 import msgspec
@@ -27,8 +30,23 @@ class ExtendedError(NamedTuple):
 Key = str | bytes  # "namespace/service", "namespace", "." (any change), a packed address, a file
 
 
+class Made(NamedTuple):
+    """How an answer was made, for log and metrics alone.
+
+    `replayed` is told how often the memo gave the answer in its plugin's place.
+    """
+
+    by: str = ""  # the plugin that answered
+    upstream: str = ""  # the upstream that was asked
+    cached: str = ""  # hit, stale or miss, where a cache had a say
+    replayed: Callable[[int], None] | None = None
+
+
+NOT_SAID = Made()
+
+
 class Response(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a plugin answers. Never changed in place: `replace`."""
+    """An answer. Never changed in place: `replace`."""
 
     rcode: int = NOERROR
     authoritative: bool = True
@@ -40,12 +58,27 @@ class Response(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     depends: tuple[Key, ...] = ()  # what was looked at, what was not there included
     rotate: bool = False  # the last address RRset of the answer starts elsewhere each time
     foreign: bool = False  # from elsewhere: a cache may keep it for its TTL
-    made_by: str = ""  # the plugin that answered
-    upstream: str = ""  # the upstream that was asked, for log
-    cached: str = ""  # hit, stale or miss, where a cache had a say, for log
     error: ExtendedError | None = None  # why
-    replayed: Callable[[int], None] | None = None  # told how often the memo gave this answer in its plugin's place
+    made: Made = NOT_SAID
 
 
 replace = msgspec.structs.replace
-NO_ANSWER = Response(rcode=-1)  # silence: compared by identity
+
+
+class Silence:
+    """No reply at all."""
+
+
+SILENCE = Silence()
+
+
+class Stream:
+    """Several messages for one query, in their order, as a zone transfer has them (RFC 5936 2.2). Over TCP only."""
+
+    __slots__ = ("responses",)
+
+    def __init__(self, responses: AsyncIterator[Response]) -> None:
+        self.responses = responses
+
+
+Answer = Response | Silence | Stream

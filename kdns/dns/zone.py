@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from kdns.dns import names
-from kdns.dns.response import ExtendedError, Key, replace, Response, RRset
+from kdns.dns.response import ExtendedError, Key, Made, replace, Response, RRset
 from kdns.dns.types import (
     A,
     AAAA,
@@ -74,7 +74,7 @@ class Zone:
     def __init__(self, origin: str, rrsets: Iterable[RRset], key: Key, made_by: str = "") -> None:
         self.origin = origin
         self._depends = (key,)
-        self._made_by = made_by
+        self._made = Made(made_by)
         self._nodes: dict[str, Node] = {origin: {}}  # an empty one: a name with names below it alone
         self._signatures: dict[str, Node] = {}  # by the type that they cover
         self._cuts: dict[str, int] = {}  # where the zone ends: NS below the origin, or DNAME
@@ -209,7 +209,7 @@ class Zone:
             additional=additional,
             stable_for=math.inf,
             depends=self._depends,
-            made_by=self._made_by,
+            made=self._made,
         )
 
     def _no(self, rcode: int, proof: tuple[RRset, ...]) -> Response:
@@ -303,7 +303,7 @@ class Apex:
 
     def __init__(self, origin: str, ttl: int, made_by: str) -> None:
         self.origin = origin
-        self._made_by = made_by
+        self._made = Made(made_by)
         self._ttl = ttl
         self._head = names.wire(_below("ns.dns", origin)) + names.wire(_below("hostmaster", origin))
         self._serial = -1
@@ -326,7 +326,7 @@ class Apex:
             authority=(self.soa(serial),),
             stable_for=0.0 if depends is None else math.inf,
             depends=depends or (),
-            made_by=self._made_by,
+            made=self._made,
             error=error,
         )
 

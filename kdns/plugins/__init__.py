@@ -6,10 +6,13 @@ of its plugin.cfg, so that a Corefile that names one that is not served here is 
 
 import importlib
 import importlib.util
+import inspect
+import sys
 from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 
+from kdns.core.plugin import Plugin
 from kdns.errors import CorefileError
 
 ORDER: tuple[str, ...] = (
@@ -25,14 +28,30 @@ GROUP = "kdns.plugins"  # the entry points of plugins from elsewhere
 
 
 @cache
-def load(name: str) -> ModuleType:
-    """The module of a plugin: `kdns.plugins.<name>`, else the entry point of that name.
+def load(name: str) -> type[Plugin]:
+    """The class of a plugin: the one of `kdns.plugins.<name>`, else what the entry point of that name leads to.
 
     CorefileError where there is none of that name here.
     """
     if name.isidentifier() and importlib.util.find_spec(f"{__name__}.{name}") is not None:
-        return importlib.import_module(f"{__name__}.{name}")
+        return _class_of(importlib.import_module(f"{__name__}.{name}"))
     for entry in entry_points(group=GROUP, name=name):
-        module: ModuleType = entry.load()
-        return module
+        loaded = entry.load()
+        return loaded if isinstance(loaded, type) else _class_of(loaded)
     raise CorefileError(f"plugin '{name}' is not served by kdns (yet)")
+
+
+def manual(name: str) -> str:
+    """The manual of a plugin, the docstring of its module; CorefileError where there is no such plugin."""
+    return inspect.getdoc(sys.modules[load(name).__module__]) or ""
+
+
+def _class_of(module: ModuleType) -> type[Plugin]:
+    """The one class that a module of a plugin defines on the contract."""
+    found = [
+        one for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, Plugin) and one.__module__ == module.__name__
+    ]  # fmt: skip
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} has {len(found)} classes that derive from Plugin, it needs one")
+    return found[0]

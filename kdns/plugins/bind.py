@@ -39,35 +39,45 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.config.options import argument, option
+from kdns.core.block import Block
+from kdns.core.plugin import Plugin
 
 
-def setup(directive: Directive, site: Site) -> None:
-    directive.arguments(1)
-    excepted: set[str] = set()
-    for option in directive.block:
-        if option.name != "except":
-            raise option.unknown(("except",))
-        excepted |= set(_addresses(option, option.arguments(1)))
-    found = [address for address in _addresses(directive, directive.args) if address not in excepted]
-    if not found:
-        raise directive.error("no address is left to listen on")
-    site.addresses += [address for address in dict.fromkeys(found) if address not in site.addresses]
+def _addresses(o: Directive) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_listed(o)))
 
 
-def _addresses(directive: Directive, arguments: tuple[str, ...]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Options:
+    wanted: tuple[str, ...] = argument(_addresses)
+    except_: tuple[str, ...] = option(_addresses, (), many=True)
+
+
+class Bind(Plugin):
+    table = Options
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        found = [address for address in options.wanted if address not in options.except_]
+        if not found:
+            raise directive.error("no address is left to listen on")
+        block.listen_on(found)
+
+
+def _listed(o: Directive) -> Iterator[str]:
     """The addresses that arguments stand for."""
     interfaces = {name for _, name in socket.if_nameindex()}
-    for argument in arguments:
-        if argument in interfaces:
-            yield from interface_addresses(argument)
+    for word in o.arguments(1):
+        if word in interfaces:
+            yield from interface_addresses(word)
             continue
         try:
-            yield str(ipaddress.ip_address(argument))
+            yield str(ipaddress.ip_address(word))
         except ValueError:
-            raise directive.error(f"'{argument}' is neither an address nor an interface of this machine") from None
+            raise ValueError(f"'{word}' is neither an address nor an interface of this machine") from None
 
 
 class _Ifaddrs(ctypes.Structure):

@@ -1,9 +1,9 @@
 """*bufsize* - says how large UDP replies may be.
 
 Description
-    A reply over UDP never has more octets than the client takes (512 without EDNS) nor than this size, so that it is
-    not fragmented on its way. It is also the size that kdns announces to clients. Without this plugin both are 1232.
-    What does not fit is truncated, and asked again over TCP.
+    A reply over UDP never has more octets than the client says that it takes (512 without EDNS), nor than this size, so that
+    it is not fragmented on its way. Without this plugin only the client decides, up to 4096. What does not fit is truncated,
+    and asked again over TCP. The size that kdns announces to others is 1232, or this one where it is smaller.
 
 Syntax
     bufsize [SIZE]
@@ -22,11 +22,26 @@ Examples
         }
 """
 
+from dataclasses import dataclass
+
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.config.options import argument
+from kdns.core.block import Block
+from kdns.core.plugin import Plugin
 from kdns.dns.types import OUR_SIZE
 
 
-def setup(directive: Directive, site: Site) -> None:
-    directive.no_block()
-    site.udp_size = directive.integer(512, 4096) if directive.args else OUR_SIZE
+def _size(o: Directive) -> int:
+    return o.integer(512, 4096) if o.args else OUR_SIZE
+
+
+@dataclass(frozen=True)
+class Options:
+    size: int = argument(_size)
+
+
+class Bufsize(Plugin):
+    table = Options
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        block.bound_udp(options.size)

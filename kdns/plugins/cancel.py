@@ -21,16 +21,22 @@ Examples
         }
 """
 
-import logging
+from dataclasses import dataclass
 
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.config.options import argument
+from kdns.core.plugin import Plugin
 
-log = logging.getLogger(__name__)
+
+def _timeout(o: Directive) -> float:
+    return o.duration() if o.args else 5.001
 
 
-def setup(directive: Directive, site: Site) -> None:
-    directive.no_block()
-    if directive.args:
-        directive.duration()
-    log.info("ignored: a plugin that waits for others has a deadline of its own")
+@dataclass(frozen=True)
+class Options:
+    timeout: float = argument(_timeout)
+
+
+class Cancel(Plugin):
+    table = Options
+    note = "has no effect: a plugin that waits for others has a deadline of its own"

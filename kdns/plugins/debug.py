@@ -22,10 +22,10 @@ Examples
 import logging
 
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.core.block import Block
+from kdns.core.plugin import Plugin
 
 
-def setup(directive: Directive, site: Site) -> None:
-    directive.no_args()
-    directive.no_block()
-    logging.getLogger("kdns").setLevel(logging.DEBUG)
+class Debug(Plugin):
+    def __init__(self, block: Block, directive: Directive, options: object) -> None:
+        logging.getLogger("kdns").setLevel(logging.DEBUG)

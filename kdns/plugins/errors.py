@@ -45,12 +45,14 @@ Examples
 import asyncio
 import logging
 import re
+from dataclasses import dataclass
 
 from kdns.config.directive import Directive
-from kdns.core.plugin import Handler
-from kdns.core.site import Site
+from kdns.config.options import argument, flag, option
+from kdns.core.block import Block
+from kdns.core.plugin import Handler, Plugin
 from kdns.dns.query import Query
-from kdns.dns.response import Response
+from kdns.dns.response import Answer, Response
 from kdns.dns.types import SERVFAIL, TYPES
 
 log = logging.getLogger(__name__)
@@ -60,51 +62,48 @@ LONGEST_REGEXP = 10_000  # characters
 SEEN = 500  # characters of an error that an expression is tried on: it may take long, and names are the clients' to choose
 
 
-def setup(directive: Directive, site: Site) -> "Errors":
-    site.once(directive)
-    if directive.arguments(0, 1) not in ((), ("stdout",)):
-        raise directive.error(f"cannot log to '{directive.args[0]}', only to stdout")
-    stacktrace = False
-    patterns = []
-    for option in directive.block:
-        if option.name == "stacktrace":
-            option.no_args()
-            stacktrace = True
-        elif option.name == "consolidate":
-            patterns.append(_pattern(option))
-        else:
-            raise option.unknown(("stacktrace", "consolidate"))
-    plugin = Errors(patterns, stacktrace)
-    site.report = plugin.report
-    return plugin
+def _stdout(o: Directive) -> None:
+    if o.arguments(0, 1) not in ((), ("stdout",)):
+        raise ValueError(f"cannot log to '{o.args[0]}', only to stdout")
 
 
-def _pattern(option: Directive) -> "Pattern":
-    arguments = option.arguments(2, 4)
-    period = option.duration(at=0)
+def _pattern(o: Directive) -> tuple["Pattern"]:
+    arguments = o.arguments(2, 4)
+    period = o.duration(at=0)
     if len(arguments[1]) > LONGEST_REGEXP:
-        raise option.error(f"consolidate: the regular expression is over {LONGEST_REGEXP} characters long")
+        raise ValueError(f"the regular expression is over {LONGEST_REGEXP} characters long")
     try:
         regexp = re.compile(arguments[1])
     except re.error as error:
-        raise option.error(f"consolidate: '{arguments[1]}' is no regular expression: {error}") from None
+        raise ValueError(f"'{arguments[1]}' is no regular expression: {error}") from None
     rest = list(arguments[2:])
     level = LEVELS[rest.pop(0)] if rest and rest[0] in LEVELS else logging.ERROR
     show_first = rest[:1] == ["show_first"]
     if len(rest) > show_first:
-        raise option.error(f"consolidate: '{rest[-1]}' is neither {', '.join(LEVELS)} nor, after it, show_first")
-    return Pattern(period, arguments[0], regexp, level, show_first)
+        raise ValueError(f"'{rest[-1]}' is neither {', '.join(LEVELS)} nor, after it, show_first")
+    return (Pattern(period, arguments[0], regexp, level, show_first),)
 
 
-class Errors:
-    def __init__(self, patterns: list["Pattern"], stacktrace: bool) -> None:
-        self.patterns = patterns
-        self.stacktrace = stacktrace
+@dataclass(frozen=True)
+class Options:
+    where: None = argument(_stdout)
+    stacktrace: bool = option(flag, False)
+    consolidate: tuple["Pattern", ...] = option(_pattern, (), many=True)
 
-    async def answer(self, query: Query, next: Handler) -> Response:
+
+class Errors(Plugin):
+    table = Options
+    once = True
+    same_for_everyone = True  # what fails is never in the memo
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.patterns, self.stacktrace = options.consolidate, options.stacktrace
+
+    async def answer(self, query: Query, next: Handler) -> Answer:
         response = await next(query)
-        if response.rcode == SERVFAIL and response.error is not None and response.error.text:
-            self.report(query, response.error.text, None)
+        error = response.error if isinstance(response, Response) and response.rcode == SERVFAIL else None
+        if error is not None and error.text:
+            self.report(query, error.text, None)
         return response
 
     def report(self, query: Query, why: str, error: BaseException | None) -> None:

@@ -100,137 +100,221 @@ Examples
 """
 
 import asyncio
-import os
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from kdns.config.directive import Directive
-from kdns.core.plugin import Handler
-from kdns.core.site import Site
+from kdns.config.options import address, argument, choice, duration, flag, integer, option, some_zones, tls_files, word
+from kdns.config.values import origins
+from kdns.core.block import Block
+from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query, Transport
-from kdns.dns.response import ExtendedError, Response
-from kdns.dns.types import IN, NOERROR, RCODES, REFUSED, SERVFAIL, TC
+from kdns.dns.response import Answer, ExtendedError, Made, Response
+from kdns.dns.types import IN, NOERROR, OUR_SIZE, RCODES, REFUSED, SERVFAIL, TC
 from kdns.errors import NoReply, UpstreamError
 from kdns.upstream.policies import POLICIES
 from kdns.upstream.sources import Sources
 from kdns.upstream.tallies import Tallies
 from kdns.upstream.targets import Target, target, Tls
-from kdns.upstream.upstream import Options, Upstream
+from kdns.upstream.upstream import Terms, Upstream
 
 DEADLINE = 5.0  # seconds for all attempts of one query
 PAUSE = 0.02  # seconds before upstreams that just failed are tried again
 WATCH = 1.0  # seconds between looks at a file
 MOST = 15  # words that name upstreams
 OTHER, UNREACHABLE, NETWORK = 0, 22, 23  # extended errors (RFC 8914 4)
-
-OPTIONS = (
-    "except", "force_tcp", "prefer_udp", "expire", "max_age", "max_idle_conns", "read_timeout", "max_fails",
-    "max_connect_attempts", "tls", "tls_servername", "policy", "health_check", "max_concurrent", "next", "next_on_nodata",
-    "failfast_all_unhealthy_upstreams", "failover", "source_address",
-)  # fmt: skip
+MADE = Made("forward")
 
 
-@dataclass
-class Choices:
-    """What a directive says of this plugin; what it says of each upstream is in Options."""
-
-    zones: tuple[str, ...] = (".",)
-    excepted: tuple[str, ...] = ()
-    force_tcp: bool = False
-    prefer_udp: bool = False
-    read_timeout: float = 2.0
-    attempts: int | None = None
-    policy: str = "random"
-    max_concurrent: int = 0
-    next: frozenset[int] = frozenset()
-    next_on_nodata: bool = False
-    failfast: bool = False
-    failover: frozenset[int] = frozenset()
-    sources: list[Target | str] = field(default_factory=list)  # upstreams, and files of them
+def _where(o: Directive) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """FROM as zones, and the words of TO."""
+    words = o.arguments(2)[1:]
+    if len(words) > MOST:
+        raise ValueError(f"takes at most {MOST} upstreams, has {len(words)}")
+    return origins(o.args[0]), words
 
 
-class Forward:
-    """The link of the chain. Other plugins may read `upstreams`, ask one of them, and take one out."""
+def _health_check(o: Directive) -> dict[str, Any]:
+    """What it says of upstreams, by the names of Terms."""
+    said: dict[str, Any] = {"interval": o.duration(at=0) or Terms().interval}
+    words = list(o.args[1:])
+    while words:
+        word = words.pop(0)
+        if word == "no_rec":
+            said["recurse"] = False
+        elif word == "domain" and words:
+            said["domain"] = names.absolute(words.pop(0))
+        else:
+            raise ValueError(f"'{word}' is neither no_rec nor domain and a name")
+    return said
 
-    def __init__(self, site: Site, choices: Choices, make: Callable[[Target], Upstream], tallies: Tallies) -> None:
+
+def _rcodes(o: Directive) -> frozenset[int]:
+    numbers = {name: number for number, name in RCODES.items()}
+    for code in o.arguments(1):
+        if code.upper() not in numbers:
+            raise ValueError(f"'{code}' is none of {', '.join(numbers)}")
+    return frozenset(numbers[code.upper()] for code in o.args)
+
+
+def _refused(o: Directive) -> None:
+    raise ValueError("kdns asks addresses and files of them, neither https:// nor names: remove it")
+
+
+def _failures(o: Directive) -> frozenset[int]:
+    found = _rcodes(o)
+    if NOERROR in found:
+        raise ValueError("NOERROR is no failure")
+    return found
+
+
+@dataclass(frozen=True)
+class Options:
+    where: tuple[tuple[str, ...], tuple[str, ...]] = argument(_where)
+    except_: tuple[str, ...] = option(some_zones, (), many=True)
+    force_tcp: bool = option(flag, False)
+    prefer_udp: bool = option(flag, False)
+    expire: float = option(duration(), Terms().expire)
+    max_age: float = option(duration(), Terms().max_age)
+    max_idle_conns: int = option(integer(0, 1_000_000), 0)
+    read_timeout: float = option(duration(low=0.001), 2.0)
+    max_fails: int = option(integer(0, 2**32 - 1), Terms().max_fails)
+    max_connect_attempts: int | None = option(integer(0, 2**32 - 1))
+    tls: tuple[str, str, str] = option(tls_files, ("", "", ""))
+    tls_servername: str = option(word, "")
+    policy: str = option(choice(*POLICIES), "random")
+    health_check: dict[str, Any] | None = option(_health_check)
+    max_concurrent: int = option(integer(0, 2**31 - 1), 0)
+    next: frozenset[int] = option(_rcodes, frozenset())
+    next_on_nodata: bool = option(flag, False)
+    failfast_all_unhealthy_upstreams: bool = option(flag, False)
+    failover: frozenset[int] = option(_failures, frozenset())
+    source_address: str = option(address, "")
+    doh_method: None = option(_refused)
+    resolver: None = option(_refused)
+
+    def __post_init__(self) -> None:
+        if 0 < self.max_age < self.expire:
+            raise ValueError(f"max_age ({self.max_age:g} s) must not be less than expire ({self.expire:g} s)")
+
+    def terms(self, tls: Tls) -> Terms:
+        """What each upstream is told."""
+        return Terms(
+            expire=self.expire, max_age=self.max_age, max_idle=self.max_idle_conns, max_fails=self.max_fails,
+            source=self.source_address, force_tcp=self.force_tcp, tls=tls, **(self.health_check or {}),
+        )  # fmt: skip
+
+
+class Forward(Plugin):
+    """Other plugins may read `upstreams`, and ask one of them; `exclusions` of an upstream takes it out."""
+
+    table = Options
+    same_for_everyone = True
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.block, self.options = block, options
+        zones, words = options.where
+        self.zone = zones[0]
+        self._everything = zones == (".",) and not options.except_
         self.upstreams: list[Upstream] = []
-        self._site, self._choices, self._make, self._tallies = site, choices, make, tallies
-        self._everything = choices.zones == (".",) and not choices.excepted
-        self._policy = POLICIES[choices.policy]()
+        self._tallies = block.keep("forward tallies", lambda: Tallies(block.metrics))
+        self._policy = POLICIES[options.policy]()
         self._waiting = 0
-        self._sources = Sources(choices.sources)
-        self._renew()
+        self._size = min(OUR_SIZE, block.udp_size)  # octets that we take from upstreams over UDP
+        try:
+            targets = [target(word, block.root) for word in words]
+            self._terms = options.terms(self._tls(targets))
+            self._sources = Sources(targets)
+            self._renew()
+        except (OSError, ValueError) as error:
+            raise directive.error(str(error)) from None
+        if not self.upstreams:
+            raise directive.error(f"{', '.join(words)} names no nameserver")
+        if self._sources.paths:
+            block.watch(lambda: self._sources.paths, self.look, WATCH)
 
-    async def answer(self, query: Query, next: Handler) -> Response:
+    def _tls(self, targets: list[Target | str]) -> Tls:
+        """How DNS over TLS is spoken; ValueError where files are not what they should be."""
+        named = [one for one in targets if isinstance(one, Target) and one.server_name]
+        if named and self.options.tls_servername:
+            raise ValueError(f"tls_servername and '%{named[0].server_name}' exclude each other: keep one")
+        cert, key, ca = (self.block.path(file) if file else "" for file in self.options.tls)
+        tls = Tls(cert, key, ca, self.options.tls_servername)
+        try:
+            tls = tls.stamped()
+            if tls.stamps:
+                tls.context()
+        except OSError as error:
+            raise ValueError(f"tls: {error}") from None
+        return tls
+
+    def _upstream(self, target: Target) -> Upstream:
+        """An upstream, shared with whoever asks it in the same way, and kept over a reload."""
+        terms, keep = self._terms, self.block.keep
+        context = keep(("forward tls", terms.tls), terms.tls.context) if target.tls else None
+        return keep(("forward", target, terms), lambda: Upstream(target, terms, self._tallies, context))
+
+    async def answer(self, query: Query, next: Handler) -> Answer:
         if not (self._everything or self._takes(query.name)) or query.cls != IN:
             return await next(query)
-        choices = self._choices
-        if choices.max_concurrent and self._waiting >= choices.max_concurrent:
-            self._tallies.rejected.add()
-            why = ExtendedError(OTHER, f"{choices.max_concurrent} queries wait for upstreams already (max_concurrent)")
-            return Response(rcode=REFUSED, authoritative=False, made_by="forward", error=why)
+        options = self.options
+        if options.max_concurrent and self._waiting >= options.max_concurrent:
+            self._tallies.rejected.inc()
+            why = ExtendedError(OTHER, f"{options.max_concurrent} queries wait for upstreams already (max_concurrent)")
+            return Response(rcode=REFUSED, authoritative=False, made=MADE, error=why)
         self._waiting += 1
         try:
             response = await self._forward(query)
         finally:
             self._waiting -= 1
-        passes = response.rcode in choices.next or (
-            choices.next_on_nodata and response.rcode == NOERROR and not response.answer
+        passes = response.rcode in options.next or (
+            options.next_on_nodata and response.rcode == NOERROR and not response.answer
         )
-        if passes and response.foreign and self._site.plugin("forward")[-1] is not self:
+        if passes and response.foreign and self.block.named("forward")[-1] is not self:
             return await next(query)
         return response
 
     async def ask(self, upstream: Upstream, query: Query) -> Response:
         """Ask one upstream, whatever its health and whether it is taken out; UpstreamError where it does not answer."""
-        tcp = self._choices.force_tcp or (query.transport is Transport.TCP and not self._choices.prefer_udp)
-        return await self._exchange(upstream, query, tcp, self._choices.read_timeout)
+        tcp = self.options.force_tcp or (query.transport is Transport.TCP and not self.options.prefer_udp)
+        return await self._exchange(upstream, query, tcp, self.options.read_timeout)
 
-    def exclude(self, upstream: Upstream, why: str) -> None:
-        """Do not ask an upstream any more. It stays so over reloads, until `include`."""
-        upstream.excluded = why
-
-    def include(self, upstream: Upstream) -> None:
-        upstream.excluded = ""
-
-    async def run(self) -> None:
-        """Watch the files of nameservers."""
-        while self._sources.paths:
-            await asyncio.sleep(WATCH)
-            if self._sources.look():
-                self._renew()
+    def look(self) -> None:
+        """A file of nameservers may have changed."""
+        if self._sources.look():
+            self._renew()
 
     def _renew(self) -> None:
-        before, self.upstreams = self.upstreams, [self._make(target) for target in self._sources.targets]
+        before, self.upstreams = self.upstreams, [self._upstream(target) for target in self._sources.targets]
         for upstream in before:
             if upstream not in self.upstreams:
                 upstream.rest()
 
     def _takes(self, name: str) -> bool:
-        choices = self._choices
-        if name in choices.zones:
+        options = self.options
+        zones = options.where[0]
+        if name in zones:
             return True
-        inside = any(names.is_below(name, zone) for zone in choices.zones)
-        return inside and not any(names.is_below(name, zone) for zone in choices.excepted)
+        inside = any(names.is_below(name, zone) for zone in zones)
+        return inside and not any(names.is_below(name, zone) for zone in options.except_)
 
     async def _forward(self, query: Query) -> Response:
         """What the first upstream says that says anything, or SERVFAIL and why."""
-        choices = self._choices
-        tcp = choices.force_tcp or (query.transport is Transport.TCP and not choices.prefer_udp)
+        options = self.options
+        tcp = options.force_tcp or (query.transport is Transport.TCP and not options.prefer_udp)
         order = self._order()
-        most = 2 * len(order) if choices.attempts is None else choices.attempts
+        most = 2 * len(order) if options.max_connect_attempts is None else options.max_connect_attempts
         deadline = time.monotonic() + DEADLINE
         failures: dict[str, UpstreamError] = {}
         last: Response | None = None
         fails = replies = 0
         while order and (left := deadline - time.monotonic()) > 0:
             try:
-                timeout = min(choices.read_timeout, left)
+                timeout = min(options.read_timeout, left)
                 silence = any(isinstance(error, NoReply) for error in failures.values())
                 last = await self._exchange(order[(fails + replies) % len(order)], query, tcp, timeout, silence)
             except UpstreamError as error:
@@ -242,192 +326,51 @@ class Forward:
                     await asyncio.sleep(PAUSE)
                 continue
             replies += 1
-            if last.rcode not in choices.failover or replies + fails >= len(order):
+            if last.rcode not in options.failover or replies + fails >= len(order):
                 return last
         return last or self._failed(failures)
 
     def _exchange(
         self, upstream: Upstream, query: Query, tcp: bool, timeout: float, silence: bool = False
     ) -> Coroutine[Any, Any, Response]:
-        if self._choices.prefer_udp and not tcp:
+        if self.options.prefer_udp and not tcp:
             return self._exchange_by_both(upstream, query, timeout, silence)
-        return upstream.ask(query, tcp, timeout, self._site.udp_size, silence)
+        return upstream.ask(query, tcp, timeout, self._size, silence)
 
     async def _exchange_by_both(self, upstream: Upstream, query: Query, timeout: float, silence: bool) -> Response:
         """Over UDP, and over TCP again where the reply is truncated."""
         began = time.monotonic()
-        response = await upstream.ask(query, False, timeout, self._site.udp_size, silence)
+        response = await upstream.ask(query, False, timeout, self._size, silence)
         if not response.flags & TC:
             return response
-        return await upstream.ask(query, True, timeout - (time.monotonic() - began), self._site.udp_size)
+        return await upstream.ask(query, True, timeout - (time.monotonic() - began), self._size)
 
     def _order(self) -> list[Upstream]:
         """The upstreams to try, the first one first; none where there is no point in trying."""
         if len(self.upstreams) == 1 and self.upstreams[0].usable:
             return self.upstreams
-        ordered = [upstream for upstream in self._policy(self.upstreams) if not upstream.excluded]
+        ordered = [upstream for upstream in self._policy(self.upstreams) if not upstream.exclusions]
         usable = [upstream for upstream in ordered if upstream.usable]
         if len(usable) > 1:
             usable.sort(key=_is_suspect)
         if usable or not ordered:
             return usable
-        self._tallies.broken.add()
-        return [] if self._choices.failfast else random.sample(ordered, len(ordered))
+        self._tallies.broken.inc()
+        return [] if self.options.failfast_all_unhealthy_upstreams else random.sample(ordered, len(ordered))
 
     def _failed(self, failures: dict[str, UpstreamError]) -> Response:
         if failures:
             code = UNREACHABLE if all(isinstance(error, NoReply) for error in failures.values()) else NETWORK
             text = "; ".join(f"{name}: {error}" for name, error in failures.items())
         else:
-            code, text = UNREACHABLE, "; ".join(f"{up.name}: {up.excluded or 'down'}" for up in self.upstreams)
+            code, text = UNREACHABLE, "; ".join(f"{up.name}: {_why_not(up)}" for up in self.upstreams)
         asked, why = " ".join(failures), ExtendedError(code, text)
-        return Response(rcode=SERVFAIL, authoritative=False, made_by="forward", upstream=asked, error=why)
+        return Response(rcode=SERVFAIL, authoritative=False, made=Made("forward", asked), error=why)
+
+
+def _why_not(upstream: Upstream) -> str:
+    return "; ".join(exclusion.why for exclusion in upstream.exclusions) or "down"
 
 
 def _is_suspect(upstream: Upstream) -> bool:
     return upstream.health.suspect
-
-
-# ---------------------------------------------------------------- the directive
-
-
-def setup(directive: Directive, site: Site) -> Forward:
-    """The plugin of a directive; CorefileError names what is wrong with it."""
-    reader = _Reader(directive, site)
-    for option in directive.block:
-        reader.read(option)
-    reader.check()
-    instance, options = site.instance, Options(**reader.given, tls=reader.tls)
-    tallies = instance.carry("forward tallies", Tallies)
-    if tallies.metrics not in instance.collectors:
-        instance.collectors.append(tallies.metrics)
-
-    def make(target: Target) -> Upstream:
-        """An upstream, shared with whoever asks it in the same way, and kept over a reload."""
-        context = instance.carry(("forward tls", options.tls), options.tls.context) if target.tls else None
-        return instance.carry(("forward", target, options), lambda: Upstream(target, options, tallies, context))
-
-    try:
-        forward = Forward(site, reader.choices, make, tallies)
-    except (OSError, ValueError) as error:
-        raise directive.error(str(error)) from None
-    if not forward.upstreams:
-        raise directive.error(f"{', '.join(directive.args[1:])} names no nameserver")
-    return forward
-
-
-class _Reader:
-    """The options of one directive, line by line."""
-
-    def __init__(self, directive: Directive, site: Site) -> None:
-        self.directive, self.root = directive, site.root
-        words = directive.arguments(2)[1:]
-        if len(words) > MOST:
-            raise directive.error(f"takes at most {MOST} upstreams, has {len(words)}")
-        self.choices = Choices(zones=replace(directive, args=directive.args[:1]).origins())
-        self.given: dict[str, Any] = {}  # Options of the upstreams
-        self.tls = Tls()
-        for word in words:
-            try:
-                self.choices.sources.append(target(word, self.root))
-            except ValueError as error:
-                raise directive.error(str(error)) from None
-
-    def read(self, o: Directive) -> None:
-        choices, given = self.choices, self.given
-        match o.name:
-            case "except":
-                o.arguments(1)
-                choices.excepted += o.origins()
-            case "force_tcp":
-                o.no_args()
-                choices.force_tcp = given["force_tcp"] = True
-            case "prefer_udp" | "next_on_nodata":
-                o.no_args()
-                setattr(choices, o.name, True)
-            case "failfast_all_unhealthy_upstreams":
-                o.no_args()
-                choices.failfast = True
-            case "expire" | "max_age":
-                given[o.name] = o.duration()
-            case "max_idle_conns":
-                given["max_idle"] = o.integer(0, 1_000_000)
-            case "max_fails":
-                given["max_fails"] = o.integer(0, 2**32 - 1)
-            case "read_timeout":
-                choices.read_timeout = o.duration(low=0.001)
-            case "max_connect_attempts":
-                choices.attempts = o.integer(0, 2**32 - 1)
-            case "max_concurrent":
-                choices.max_concurrent = o.integer(0, 2**31 - 1)
-            case "policy":
-                choices.policy = o.choice(POLICIES)
-            case "next":
-                choices.next = _rcodes(o)
-            case "failover":
-                choices.failover = _rcodes(o)
-                if NOERROR in choices.failover:
-                    raise o.error("failover: NOERROR is no failure")
-            case "tls":
-                self.read_tls(o.arguments(0, 3))
-            case "tls_servername":
-                self.tls = self.tls._replace(server_name=o.one())
-            case "source_address":
-                given["source"] = _address(o)
-            case "health_check":
-                self.read_health_check(o)
-            case "doh_method" | "resolver":
-                raise o.error(f"{o.name}: kdns asks addresses and files of them, neither https:// nor names: remove it")
-            case _:
-                raise o.unknown(OPTIONS)
-
-    def read_tls(self, files: Iterable[str]) -> None:
-        paths = [os.path.join(self.root, file) for file in files]
-        ca = paths.pop() if len(paths) % 2 else ""
-        cert, key = paths or ("", "")
-        self.tls = self.tls._replace(cert=cert, key=key, ca=ca)
-
-    def read_health_check(self, o: Directive) -> None:
-        self.given["interval"] = o.duration(at=0) or Options().interval
-        words = list(o.args[1:])
-        while words:
-            word = words.pop(0)
-            if word == "no_rec":
-                self.given["recurse"] = False
-            elif word == "domain" and words:
-                try:
-                    self.given["domain"] = names.absolute(words.pop(0))
-                except ValueError as error:
-                    raise o.error(f"health_check: {error}") from None
-            else:
-                raise o.error(f"health_check: '{word}' is neither no_rec nor domain and a name")
-
-    def check(self) -> None:
-        """What can be said only once all lines are read."""
-        expire, max_age = (self.given.get(name, getattr(Options(), name)) for name in ("expire", "max_age"))
-        if 0 < max_age < expire:
-            raise self.directive.error(f"max_age ({max_age:g} s) must not be less than expire ({expire:g} s)")
-        named = [source for source in self.choices.sources if isinstance(source, Target) and source.server_name]
-        if named and self.tls.server_name:
-            raise self.directive.error(f"tls_servername and '%{named[0].server_name}' exclude each other: keep one")
-        try:
-            self.tls = self.tls.stamped()
-            if self.tls.stamps:
-                self.tls.context()
-        except OSError as error:
-            raise self.directive.error(f"tls: {error}") from None
-
-
-def _rcodes(o: Directive) -> frozenset[int]:
-    numbers = {name: number for number, name in RCODES.items()}
-    for word in o.arguments(1):
-        if word.upper() not in numbers:
-            raise o.error(f"{o.name}: '{word}' is none of {', '.join(numbers)}")
-    return frozenset(numbers[word.upper()] for word in o.args)
-
-
-def _address(o: Directive) -> str:
-    try:
-        return str(ip_address(o.one()))
-    except ValueError:
-        raise o.error(f"source_address: '{o.one()}' is not an IP address") from None

@@ -34,13 +34,13 @@ Examples
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from kdns.config.directive import Directive
-from kdns.core.metrics import Counter, Histogram
-from kdns.core.plugin import Handler
-from kdns.core.site import Site
-from kdns.dns.query import Query
-from kdns.dns.response import Response
+from kdns.config.options import argument, duration, listen, option
+from kdns.config.values import host_port
+from kdns.core.block import Block
+from kdns.core.plugin import Plugin
 
 log = logging.getLogger(__name__)
 
@@ -51,44 +51,31 @@ BUCKETS = tuple(0.00025 * 10**n for n in range(5))  # seconds
 LOCAL = {"": "127.0.0.1", "localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # where to ask what listens there
 
 
-def setup(directive: Directive, site: Site) -> "Health":
-    host, port = directive.address(":8080")
-    lameduck = 0.0
-    for option in directive.block:
-        if option.name != "lameduck":
-            raise option.unknown(("lameduck",))
-        lameduck = option.duration()
-    plugin = Health(host, port, lameduck, site.instance.carry("health", Measures))
-    site.instance.serve_http(directive.optional(":8080"), "/health", plugin.http)
-    site.instance.collectors.append(plugin.measures.metrics)
-    return plugin
+@dataclass(frozen=True)
+class Options:
+    address: str = argument(listen(":8080"))
+    lameduck: float = option(duration(), 0.0)
 
 
-class Measures:
-    """What the requests of our own showed; they are of the process, so all server blocks and generations share them."""
+class Health(Plugin):
+    table = Options
 
-    def __init__(self) -> None:
-        self.duration = Histogram(
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.host, self.port = host_port(options.address)
+        self.lameduck = options.lameduck
+        self.duration = block.histogram(
             "coredns_health_request_duration_seconds", "Seconds that a request of our own to /health took.", (), BUCKETS
         )
-        self.failures = Counter("coredns_health_request_failures_total", "Requests of our own to /health that failed.")
+        self.failures = block.counter(
+            "coredns_health_request_failures_total", "Requests of our own to /health that failed."
+        )
+        block.http(options.address, "/health", self.page)
 
-    def metrics(self) -> tuple[Histogram, Counter]:
-        return self.duration, self.failures
-
-
-class Health:
-    def __init__(self, host: str, port: int, lameduck: float, measures: Measures) -> None:
-        self.host, self.port, self.lameduck, self.measures = host, port, lameduck, measures
-
-    async def answer(self, query: Query, next: Handler) -> Response:
-        return await next(query)
-
-    async def http(self) -> tuple[int, str, bytes]:
+    async def page(self) -> tuple[int, str, bytes]:
         return 200, "text/plain; charset=utf-8", b"OK"
 
     async def lame(self) -> None:
-        """SIGTERM came: be there for as long as others take to learn of it."""
+        """Be there for as long as others take to learn of SIGTERM."""
         if self.lameduck:
             log.info("Going into lameduck mode for %gs", self.lameduck)
             await asyncio.sleep(self.lameduck)
@@ -102,10 +89,10 @@ class Health:
                 async with asyncio.timeout(PATIENCE):
                     await self._ask()
             except OSError as error:  # TimeoutError is one
-                self.measures.failures.add()
+                self.failures.inc()
                 log.warning("a request of our own to /health on port %d failed: %s", self.port, error or "no answer")
             seconds = loop.time() - begun
-            self.measures.duration.observe(seconds)
+            self.duration.observe(seconds)
             if SLOW < seconds < PATIENCE:
                 log.warning("a request of our own to /health on port %d took %.1fs", self.port, seconds)
 

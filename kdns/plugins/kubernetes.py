@@ -11,6 +11,8 @@ Syntax
     kubernetes [ZONES...] {
         manifests PATH...
         cluster_ips CIDR...
+        pod_ips CIDR...
+        lenient
         endpoint URL
         tls CERT KEY CACERT
         kubeconfig FILE [CONTEXT]
@@ -37,6 +39,8 @@ Syntax
                         read again when they change. Endpoints, EndpointSlices from selectors and ClusterIPs are made
                         as a cluster's controllers would.
     cluster_ips         where manifests have no ClusterIP, ones are taken from here (10.96.0.0/12 fd00:96::/112).
+    pod_ips             where manifests have workloads and no Pods, their addresses are taken from here (10.244.0.0/16).
+    lenient             what manifests have wrong in fields that DNS does not need is passed over, as dumps may need it.
     endpoint, tls       the API server's URL, and certificate, key and CA to speak to it; else the cluster kdns runs in.
     kubeconfig          a kubeconfig file in their place.
     apiserver_*         at most so many requests a second, at once, under way; no limits by default.
@@ -81,31 +85,121 @@ Examples
         }
 """
 
-import logging
-import re
-from collections.abc import Callable, Iterable
-from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
-from typing import Any, Protocol
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Protocol
 
 from kdns.cluster import records
-from kdns.cluster.answers import Answers, is_reverse, Options
+from kdns.cluster.answers import Answers, is_reverse, Schema
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges, ranges
+from kdns.cluster.manifests.workloads import DEFAULT_POD_RANGES
 from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import Store
 from kdns.config.directive import Directive
-from kdns.core.metrics import Histogram, Metric
-from kdns.core.plugin import Handler
-from kdns.core.site import Site
+from kdns.config.options import argument, choice, duration, flag, integer, Network, number, option, word, words, zones
+from kdns.core.block import Block
+from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import ExtendedError, NO_ANSWER, replace, Response
+from kdns.dns.response import Answer, ExtendedError, Made, replace, Response
 from kdns.dns.types import ANY, CNAME, NXDOMAIN, SERVFAIL
 
-log = logging.getLogger(__name__)
-
-Network = IPv4Network | IPv6Network
 NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
+MADE = Made("kubernetes")
+GONE = "has no effect any more, the line may go"
+
+
+def _zones_or_own(o: Directive) -> tuple[str, ...] | None:
+    """The zones of `fallthrough`; none where the plugin's own are meant."""
+    return o.origins() or None
+
+
+def _ignore(o: Directive) -> bool:
+    return bool(o.choice(("empty_service",)))
+
+
+def _networks(o: Directive) -> tuple[Network, ...]:
+    return tuple(map(ip_network, o.arguments(1)))
+
+
+def _selector(o: Directive) -> str:
+    parse_selector(" ".join(o.arguments(1)))
+    return " ".join(o.args)
+
+
+def _endpoint(o: Directive) -> str:
+    """One is asked; CoreDNS, too, takes the first."""
+    url = o.arguments(1)[0]
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"'{url}' has no scheme: write https://{url}")
+    return url
+
+
+def _tls(o: Directive) -> tuple[str, str, str]:
+    cert, key, ca = o.arguments(3, 3)
+    return cert, key, ca
+
+
+def _cluster_ips(o: Directive) -> Ranges:
+    return ranges(*o.arguments(1))
+
+
+def _given(o: Directive) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Options:
+    zones: tuple[str, ...] = argument(zones)
+    manifests: tuple[str, ...] = option(words(1), ())
+    cluster_ips: Ranges = option(_cluster_ips, DEFAULT_RANGES)
+    pod_ips: Ranges = option(_cluster_ips, DEFAULT_POD_RANGES)
+    lenient: bool = option(flag, False)
+    endpoint: str = option(_endpoint, "")
+    tls: tuple[str, str, str] | None = option(_tls)
+    kubeconfig: tuple[str, ...] = option(words(1, 2), ())
+    apiserver_qps: float = option(number(0, 1e7, "a number of requests a second"), 0.0)
+    apiserver_burst: int = option(integer(0, 1_000_000), 0)
+    apiserver_max_inflight: int = option(integer(0, 1_000_000), 0)
+    startup_timeout: float = option(duration(), 5.0)
+    snapshot: str = option(word, "")
+    namespaces: tuple[str, ...] = option(words(1), ())
+    namespace_labels: str = option(_selector, "")
+    labels: str = option(_selector, "")
+    pods: str = option(choice("disabled", "insecure", "verified"), "disabled")
+    endpoint_pod_names: bool = option(flag, False)
+    ttl: int = option(integer(0, 3600), 5)
+    noendpoints: bool = option(flag, False)
+    ignore: bool = option(_ignore, False)
+    zonal: bool = option(flag, False)
+    fallthrough: tuple[str, ...] | None = option(_zones_or_own, ())
+    reverse_local: tuple[Network, ...] = option(_networks, ())
+    multicluster: bool = option(
+        _given, False, note="multicluster is not served yet, its zones are answered without ServiceImports"
+    )
+    upstream: bool = option(_given, False, note=f"upstream {GONE}")
+    resyncperiod: bool = option(_given, False, note=f"resyncperiod {GONE}")
+
+    def __post_init__(self) -> None:
+        if self.namespaces and self.namespace_labels:
+            raise ValueError("namespaces and namespace_labels exclude each other: keep one")
+
+    def schema(self, origins: tuple[str, ...]) -> Schema:
+        """Which names there are."""
+        return Schema(
+            zones=origins, ttl=self.ttl, pods=self.pods, endpoint_pod_names=self.endpoint_pod_names,
+            noendpoints=self.noendpoints, ignore_empty=self.ignore, zonal=self.zonal,
+            namespaces=frozenset(self.namespaces),
+            namespace_labels=parse_selector(self.namespace_labels) if self.namespace_labels else None,
+        )  # fmt: skip
+
+    def selection(self) -> Selection:
+        """Which objects are asked for."""
+        return Selection(
+            endpoints=not self.noendpoints, pod_names=self.endpoint_pod_names, zones=self.zonal, labels=self.labels,
+            namespaces=tuple(sorted(set(self.namespaces))), pods=self.pods == "verified",
+        )  # fmt: skip
 
 
 class Source(Protocol):
@@ -116,28 +210,31 @@ class Source(Protocol):
     def why_not(self) -> str | None:
         """Why it cannot tell the objects (any more), or None."""
 
-    def metrics(self) -> Iterable[Metric | Histogram]:
-        """Its metrics as they are now."""
 
+class Kubernetes(Plugin):
+    """Names of its zones are answered here."""
 
-class Kubernetes:
-    """The link of the chain: names of its zones are answered here."""
+    table = Options
+    same_for_everyone = True
 
-    def __init__(
-        self, site: Site, source: Source, options: Options, fallthrough: tuple[str, ...], local: tuple[Network, ...] = ()
-    ) -> None:
-        self._site = site
-        self._local = local
-        self._zones = sorted(options.zones, key=len, reverse=True)  # the longest first
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        origins = options.zones or block.zones
+        if all(map(is_reverse, origins)):
+            raise directive.error("needs a zone that is not a reverse zone, such as cluster.local, for PTR to point to")
+        self.block = block
+        self._local = options.reverse_local
+        self._zones = sorted(origins, key=len, reverse=True)  # the longest first
+        through = origins if options.fallthrough is None else options.fallthrough
         self._fallthrough = {  # by zone: those that fall through, of names in it
-            zone: tuple(other for other in fallthrough if names.is_below(other, zone) or names.is_below(zone, other))
-            for zone in options.zones
+            zone: tuple(other for other in through if names.is_below(other, zone) or names.is_below(zone, other))
+            for zone in origins
         }
-        self.source = source
-        self.store = source.store
-        self.answers = Answers(source.store, options)
+        self.source = _source(block, options)
+        self.store = self.source.store
+        self.answers = Answers(self.store, options.schema(origins))
+        self.store.listeners.append(block.forget)
 
-    async def answer(self, query: Query, next: Handler) -> Response:
+    async def answer(self, query: Query, next: Handler) -> Answer:
         for origin in self._zones:
             if names.is_below(query.name, origin):
                 break
@@ -145,11 +242,11 @@ class Kubernetes:
             return await next(query)
         if not self.store.synced:
             why = ExtendedError(NOT_READY, self.source.why_not() or self.store.why_not)
-            return Response(rcode=SERVFAIL, made_by="kubernetes", error=why)
-        response = self.answers.look(query, origin, query.limit(self._site.udp_size))
+            return Response(rcode=SERVFAIL, made=MADE, error=why)
+        response = self.answers.look(query, origin, query.limit(self.block.udp_size))
         if response.rcode == NXDOMAIN and self._falls_through(query.name, origin):
             other = await next(query)
-            if other is NO_ANSWER:
+            if not isinstance(other, Response):
                 return other
             return replace(
                 other,
@@ -158,7 +255,7 @@ class Kubernetes:
                 foreign=other.foreign and response.stable_for > 0,
             )
         if response.answer and response.answer[-1].type == CNAME and query.type not in (CNAME, ANY):
-            return await self._site.follow(query, response)
+            return await self.block.follow(query, response)
         return response
 
     def _falls_through(self, name: str, origin: str) -> bool:
@@ -183,153 +280,32 @@ class Kubernetes:
         keys = sorted(self.store.services, key=lambda key: key.startswith(("default/", "kube-")))
         return records.base(keys[0], self.answers.origin) if keys else None
 
-
-def setup(directive: Directive, site: Site) -> Kubernetes:
-    """The plugin of a directive; CorefileError names what is wrong with it."""
-    reader = _Reader(directive, site)
-    for option in directive.block:
-        reader.read(option)
-    plugin = Kubernetes(site, reader.source(), reader.options(), reader.fallthrough, reader.local)
-    listeners, forget = plugin.store.listeners, site.instance.forget
-    listeners.append(forget)
-    site.instance.collectors.append(plugin.source.metrics)
-    site.instance.on_close.append(lambda: listeners.remove(forget))
-    return plugin
+    def close(self) -> None:
+        self.store.listeners.remove(self.block.forget)
 
 
-class _Reader:
-    """The options of one directive, line by line."""
-
-    def __init__(self, directive: Directive, site: Site) -> None:
-        self.directive, self.site = directive, site
-        self.zones = directive.origins(default=site.zones)
-        self.given: dict[str, Any] = {}  # options of the answers
-        self.selection: dict[str, Any] = {}
-        self.connection: dict[str, Any] = {}
-        self.manifests: tuple[str, ...] = ()
-        self.ranges = DEFAULT_RANGES
-        self.fallthrough: tuple[str, ...] = ()
-        self.local: tuple[Network, ...] = ()
-        self.snapshot = ""
-        self.startup_timeout = 5.0
-        if all(map(is_reverse, self.zones)):
-            raise directive.error("needs a zone that is not a reverse zone, such as cluster.local, for PTR to point to")
-
-    def read(self, o: Directive) -> None:
-        match o.name:
-            case "manifests":
-                self.manifests = o.arguments(1)
-            case "cluster_ips":
-                self.ranges = _ranges(o)
-            case "endpoint":
-                self.connection["endpoint"] = o.arguments(1)[0]
-            case "tls":
-                self.connection["tls"] = o.arguments(3, 3)
-            case "kubeconfig":
-                self.connection["kubeconfig"], self.connection["context"] = (*o.arguments(1, 2), "")[:2]
-            case "apiserver_qps":
-                self.connection["qps"] = _rate(o)
-            case "apiserver_burst" | "apiserver_max_inflight":
-                self.connection[o.name.removeprefix("apiserver_")] = o.integer(0, 1_000_000)
-            case "startup_timeout":
-                self.startup_timeout = o.duration()
-            case "snapshot":
-                self.snapshot = o.one()
-            case "namespaces":
-                self.selection["namespaces"] = tuple(sorted(set(o.arguments(1))))
-                self.given["namespaces"] = frozenset(o.arguments(1))
-            case "namespace_labels":
-                self.given["namespace_labels"] = _selector(o)
-            case "labels":
-                _selector(o)
-                self.selection["labels"] = " ".join(o.args)
-            case "pods":
-                self.given["pods"] = o.choice(("disabled", "insecure", "verified"))
-                self.selection["pods"] = self.given["pods"] == "verified"
-            case "endpoint_pod_names" | "zonal" | "noendpoints":
-                o.no_args()
-                self.given[o.name] = True
-            case "ttl":
-                self.given["ttl"] = o.integer(0, 3600)
-            case "ignore":
-                o.choice(("empty_service",))
-                self.given["ignore_empty"] = True
-            case "fallthrough":
-                self.fallthrough = o.origins(default=self.zones)
-            case "reverse_local":
-                self.local = _networks(o)
-            case "multicluster":
-                log.warning("%s", o.error("multicluster is not served yet, its zones are answered without ServiceImports"))
-            case "upstream" | "resyncperiod":
-                log.warning("%s", o.error(f"{o.name} has no effect any more, the line may go"))
-            case _:
-                raise o.unknown(OPTIONS)
-
-    def options(self) -> Options:
-        return Options(zones=self.zones, **self.given)
-
-    def source(self) -> Source:
-        """The source of these objects, shared with whoever wants the same, and kept over a reload."""
-        names_ = ("namespaces", "namespace_labels")
-        if all(name in self.given for name in names_):
-            raise self.directive.error("namespaces and namespace_labels exclude each other: keep one")
-        selection = Selection(
-            endpoints="noendpoints" not in self.given,
-            pod_names="endpoint_pod_names" in self.given,
-            zones="zonal" in self.given,
-            **self.selection,
-        )
-        if self.manifests:
-            key = ("manifests", self.manifests, self.ranges, selection)
-            return self.site.instance.carry(key, self._manifests(selection))
-        return self._api_server(selection)
-
-    def _manifests(self, selection: Selection) -> Callable[[], Source]:
+def _source(block: Block, options: Options) -> Source:
+    """The source of these objects, shared with whoever wants the same, and kept over a reload."""
+    selection = options.selection()
+    if options.manifests:
         from kdns.cluster.manifests.source import Manifests
 
-        return lambda: Manifests(self.manifests, Store(), selection, self.ranges)
+        key = ("manifests", options.manifests, options.cluster_ips, options.pod_ips, options.lenient, selection)
+        return block.keep(
+            key, lambda: Manifests(
+                options.manifests, Store(), selection, options.cluster_ips, options.pod_ips, options.lenient, block.metrics
+            )
+        )  # fmt: skip
+    from kdns.cluster.apiserver.source import ApiServer, Connection  # costs 25 MB: only where it is used
 
-    def _api_server(self, selection: Selection) -> Source:
-        from kdns.cluster.apiserver.source import ApiServer, Connection  # costs 25 MB: only where it is used
-
-        connection = Connection(**self.connection)
-        key = ("apiserver", connection, selection, self.snapshot, self.startup_timeout)
-        return self.site.instance.carry(
-            key, lambda: ApiServer(connection, selection, Store(), self.snapshot, self.startup_timeout)
-        )
-
-
-OPTIONS = (
-    "manifests", "cluster_ips", "endpoint", "tls", "kubeconfig", "apiserver_qps", "apiserver_burst",
-    "apiserver_max_inflight", "startup_timeout", "snapshot", "namespaces", "namespace_labels", "labels", "pods",
-    "endpoint_pod_names", "ttl", "noendpoints", "ignore", "zonal", "fallthrough", "reverse_local",
-    "multicluster", "upstream", "resyncperiod",
-)  # fmt: skip
-
-
-def _ranges(o: Directive) -> Ranges:
-    try:
-        return ranges(*o.arguments(1))
-    except ValueError as error:
-        raise o.error(f"{o.name}: {error}") from None
-
-
-def _rate(o: Directive) -> float:
-    """Requests a second; 0 is no limit."""
-    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", o.one()):
-        raise o.error(f"{o.name}: '{o.one()}' is not a number of requests a second")
-    return float(o.one())
-
-
-def _networks(o: Directive) -> tuple[Network, ...]:
-    try:
-        return tuple(map(ip_network, o.arguments(1)))
-    except ValueError as error:
-        raise o.error(f"{o.name}: {error}") from None
-
-
-def _selector(o: Directive) -> Callable[[Any], bool]:
-    try:
-        return parse_selector(" ".join(o.arguments(1)))
-    except ValueError as error:
-        raise o.error(f"{o.name}: {error}") from None
+    kubeconfig, context = (*options.kubeconfig, "", "")[:2]
+    connection = Connection(
+        endpoint=options.endpoint, tls=options.tls, kubeconfig=kubeconfig, context=context, qps=options.apiserver_qps,
+        burst=options.apiserver_burst, max_inflight=options.apiserver_max_inflight,
+    )  # fmt: skip
+    return block.keep(
+        ("apiserver", connection, selection, options.snapshot, options.startup_timeout),
+        lambda: ApiServer(
+            connection, selection, Store(), options.snapshot, options.startup_timeout, metrics=block.metrics
+        ),
+    )

@@ -54,19 +54,21 @@ Examples
         }
 """
 
-import asyncio
 import logging
-import os
 import random
-from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
+from dataclasses import dataclass
+from ipaddress import ip_address
 
 from kdns.config.directive import Directive
-from kdns.core.plugin import Handler
-from kdns.core.site import Site
+from kdns.config.options import argument, duration, Network, networks, option
+from kdns.core.block import Block
+from kdns.core.files import read_text
+from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import replace, Response, RRset
+from kdns.dns.response import Answer, replace, Response, RRset
 from kdns.dns.types import A, AAAA, MX, NOERROR, SRV
+from kdns.errors import FileError
 
 log = logging.getLogger(__name__)
 
@@ -75,62 +77,58 @@ Section = tuple[RRset, ...]
 Weights = dict[tuple[str, bytes], int]  # by owner name and packed address
 
 
-def setup(directive: Directive, site: Site) -> "RoundRobin":
-    site.once(directive)
-    policy = directive.choice(("round_robin", "weighted"), at=0) if directive.args else "round_robin"
-    directive.arguments(*((2, 2) if policy == "weighted" else (0, 1)))
-    reload = 30.0
-    prefer: list[IPv4Network | IPv6Network] = []
-    for option in directive.block:
-        if option.name == "prefer":
-            prefer += [_prefix(option, text) for text in option.arguments(1)]
-        elif option.name == "reload" and policy == "weighted":
-            reload = option.duration()
-        else:
-            raise option.unknown(("reload", "prefer") if policy == "weighted" else ("prefer",))
-    if policy == "round_robin":
-        return RoundRobin(prefer)
-    weighted = Weighted(prefer, os.path.join(site.root, directive.args[1]), reload)
-    try:
-        weighted.read()
-    except FileNotFoundError:
-        if not reload:
-            raise directive.error(f"there is no file '{weighted.path}'") from None
-        log.warning("there is no file '%s' yet: all addresses weigh the same", weighted.path)
-    except (OSError, ValueError) as error:
-        raise directive.error(str(error)) from None
-    return weighted
+def _file(o: Directive) -> str:
+    """The file of weights; empty for round_robin."""
+    if not o.args or o.choice(("round_robin", "weighted"), at=0) == "round_robin":
+        o.arguments(0, 1)
+        return ""
+    return o.arguments(2, 2)[1]
 
 
-def _prefix(option: Directive, text: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(text, strict=False)
-    except ValueError:
-        raise option.error(f"prefer: '{text}' is no prefix such as 10.0.0.0/8 or 2001:db8::/32") from None
+@dataclass(frozen=True)
+class Options:
+    file: str = argument(_file)
+    reload: float | None = option(duration())
+    prefer: tuple[Network, ...] = option(networks, (), many=True)
+
+    def __post_init__(self) -> None:
+        if self.reload is not None and not self.file:
+            raise ValueError("reload is for weighted, which reads a file: take it out")
 
 
-class RoundRobin:
-    def __init__(self, prefer: list[IPv4Network | IPv6Network]) -> None:
-        self.prefer = prefer
+class LoadBalance(Plugin):
+    table = Options
+    once = True
+    same_for_everyone = True
 
-    async def answer(self, query: Query, next: Handler) -> Response:
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.prefer = options.prefer
+        self.weighted = self._weighted(block, directive, options) if options.file else None
+
+    def _weighted(self, block: Block, directive: Directive, options: Options) -> "Weighted":
+        weighted = Weighted(block.path(options.file))
+        every = 30.0 if options.reload is None else options.reload
+        try:
+            weighted.read()
+        except (FileError, ValueError) as error:
+            if not every or not (isinstance(error, FileError) and error.missing):
+                raise directive.error(str(error)) from None
+            log.warning("there is no file '%s' yet: all addresses weigh the same", weighted.path)
+        if every:
+            block.watch(lambda: [weighted.path], weighted.read_again, every)
+        return weighted
+
+    async def answer(self, query: Query, next: Handler) -> Answer:
         response = await next(query)
+        if not isinstance(response, Response):
+            return response
         answer = response.answer
         if response.rcode != NOERROR or not answer:
             return response
         if answer[-1].type not in ADDRESSES and any(rrset.type in ADDRESSES for rrset in answer):
             response = replace(response, answer=tuple(sorted(answer, key=lambda rrset: rrset.type in ADDRESSES)))
-        response = self.turn(query, response)
+        response = turned(response) if self.weighted is None else self.weighted.turned(query, response)
         return self.preferred(response) if self.prefer else response
-
-    def turn(self, query: Query, response: Response) -> Response:
-        last = response.answer[-1]
-        if last.type in ADDRESSES:
-            return replace(response, rotate=True) if len(last.rdata) > 1 else response
-        if any(rrset.type == MX and len(rrset.rdata) > 1 for rrset in response.answer):
-            shuffled = tuple(_shuffled(rrset) if rrset.type == MX else rrset for rrset in response.answer)
-            return replace(response, answer=shuffled, stable_for=0.0)
-        return response
 
     def preferred(self, response: Response) -> Response:
         """The same with what is preferred first; the octets are then others each time."""
@@ -150,15 +148,28 @@ class RoundRobin:
         return next((rank for rank, prefix in enumerate(self.prefer) if address in prefix), len(self.prefer))
 
 
-class Weighted(RoundRobin):
-    def __init__(self, prefer: list[IPv4Network | IPv6Network], path: str, reload: float) -> None:
-        super().__init__(prefer)
-        self.path, self.reload = path, reload
+def turned(response: Response) -> Response:
+    """The same with another address first each time."""
+    last = response.answer[-1]
+    if last.type in ADDRESSES:
+        return replace(response, rotate=True) if len(last.rdata) > 1 else response
+    if any(rrset.type == MX and len(rrset.rdata) > 1 for rrset in response.answer):
+        shuffled = tuple(_shuffled(rrset) if rrset.type == MX else rrset for rrset in response.answer)
+        return replace(response, answer=shuffled, stable_for=0.0)
+    return response
+
+
+class Weighted:
+    """The weights of a file, and the choice by them."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
         self.text = ""  # of the file as it was read last
         self.trouble = ""
         self.weights: Weights = {}
 
-    def turn(self, query: Query, response: Response) -> Response:
+    def turned(self, query: Query, response: Response) -> Response:
+        """The same with one address, chosen by chance, first; the octets are then others each time."""
         if query.type not in (A, AAAA, SRV):
             return response
         answer, additional = self.first(response.answer), self.first(response.additional)
@@ -180,24 +191,22 @@ class Weighted(RoundRobin):
         return (*others[:at], taken, *others[at:])
 
     def read(self) -> None:
-        """Take the weights from the file; OSError, or ValueError with file and line, where that cannot be."""
-        with open(self.path, encoding="utf-8") as file:
-            text = file.read()
+        """Take the weights from the file; FileError, or ValueError with file and line, where that cannot be."""
+        text = read_text(self.path)
         if text != self.text:
             self.text = text
             self.weights = parse_weights(text, self.path)
             log.info("%d weights are read from '%s'", len(self.weights), self.path)
 
-    async def run(self) -> None:
-        while self.reload:
-            await asyncio.sleep(self.reload)
-            try:
-                self.read()
-                self.trouble = ""
-            except (OSError, ValueError) as error:
-                if str(error) != self.trouble:
-                    self.trouble = str(error)
-                    log.error("the weights stay as they were: %s", error)
+    def read_again(self) -> None:
+        """The file has changed; where it is wrong now, that is logged once."""
+        try:
+            self.read()
+            self.trouble = ""
+        except (FileError, ValueError) as error:
+            if str(error) != self.trouble:
+                self.trouble = str(error)
+                log.error("the weights stay as they were: %s", error)
 
 
 def _shuffled(rrset: RRset) -> RRset:

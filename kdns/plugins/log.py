@@ -69,14 +69,17 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, UTC
 from typing import Any, NamedTuple
 
 import msgspec
 
 from kdns.config.directive import Directive
-from kdns.core.metrics import Counter
-from kdns.core.site import Site
+from kdns.config.options import argument, choice, option
+from kdns.core.block import Block
+from kdns.core.metrics import Metrics
+from kdns.core.plugin import Exchange, Kept, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Response, RRset
@@ -92,26 +95,6 @@ FLAGS = {0x8000: "qr", 0x400: "aa", 0x200: "tc", 0x100: "rd", 0x80: "ra", 0x40: 
 MOST_ANSWERS = 20  # shown in a line of JSON
 
 
-def setup(directive: Directive, site: Site) -> None:
-    all_of_them = [other for other in site.block.directives if other.name == "log"]
-    if directive is not all_of_them[0]:
-        return
-    rules = [rule for other in all_of_them for rule in _rules(other)]
-    writer = site.instance.carry("log", Writer)
-    site.instance.collectors.append(lambda: [writer.dropped])
-    site.memoize = False
-    site.witnesses.append(Log(rules, writer).witness)
-
-
-class Exchange(NamedTuple):
-    """A query, what was answered, the reply without its id, and how long it took."""
-
-    query: Query
-    response: Response
-    reply: bytes
-    seconds: float
-
-
 class Rule(NamedTuple):
     """What is written of queries below a zone whose answers are of some classes."""
 
@@ -120,37 +103,45 @@ class Rule(NamedTuple):
     line: Callable[[Exchange], str]
 
 
-def _rules(directive: Directive) -> list[Rule]:
-    zones, form = list(directive.args), COMMON
-    if zones and "{" in zones[-1]:
-        form = zones.pop()
-    line = line_of(form)
-    classes: set[str] = set()
-    for option in directive.block:
-        if option.name == "class":
-            classes |= {option.choice(CLASSES, at) for at in range(len(option.arguments(1)))}
-        elif option.name == "format":
-            option.choice(("json",))
-            line = json_line
-        else:
-            raise option.unknown(("class", "format"))
-    try:
-        origins = [names.absolute(zone) for zone in zones] or ["."]
-    except ValueError as error:
-        raise directive.error(str(error)) from None
-    every = frozenset(CLASSES) if "all" in classes or not classes else frozenset(classes)
-    return [Rule(origin, every, line) for origin in origins]
+def _where(o: Directive) -> tuple[tuple[str, ...], str]:
+    """Below which names queries are logged, and in which format."""
+    words, form = list(o.args), COMMON
+    if words and "{" in words[-1]:
+        form = words.pop()
+    return tuple(names.absolute(word) for word in words) or (".",), form
 
 
-class Log:
-    def __init__(self, rules: list[Rule], writer: "Writer") -> None:
-        self.rules, self.writer = rules, writer
+def _classes(o: Directive) -> tuple[str, ...]:
+    return tuple(o.choice(CLASSES, at) for at in range(len(o.arguments(1))))
 
-    def witness(self, query: Query, response: Response, reply: bytes, seconds: float) -> None:
-        for rule in self.rules:
-            if names.is_below(query.name, rule.zone):
-                if kind_of(response)[0] in rule.classes:
-                    self.writer.write(rule.line(Exchange(query, response, reply, seconds)))
+
+@dataclass(frozen=True)
+class Options:
+    where: tuple[tuple[str, ...], str] = argument(_where)
+    class_: tuple[str, ...] = option(_classes, (), many=True)
+    format: str = option(choice("json"), "")
+
+
+class Log(Plugin):
+    table = Options
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        zones, form = options.where
+        line = json_line if options.format else line_of(form)
+        every = frozenset(CLASSES) if "all" in options.class_ or not options.class_ else frozenset(options.class_)
+        self.rules = [Rule(zone, every, line) for zone in zones]
+        self.block = block
+        self.writer = block.keep("log", lambda: Writer(block.metrics))
+
+    def witness(self, exchange: Exchange) -> None:
+        """The first *log* of a server block has the rules of all of them."""
+        every: list[Log] = self.block.named("log")  # type: ignore[assignment]
+        if every[0] is not self:
+            return
+        for rule in [rule for log in every for rule in log.rules]:
+            if names.is_below(exchange.query.name, rule.zone):
+                if kind_of(exchange.response)[0] in rule.classes:
+                    self.writer.write(rule.line(exchange))
                 return
 
 
@@ -249,15 +240,15 @@ def json_line(it: Exchange) -> str:
         "response_size": len(it.reply) + 2,
         "duration_seconds": round(it.seconds, 9),
         "flags": _flags(it.reply),
-        "answered_by": response.made_by,
-        "upstream": response.upstream,
-        "cache": response.cached,
+        "answered_by": response.made.by,
+        "upstream": response.made.upstream,
+        "cache": response.made.cached,
         "answers": [text for rrset in response.answer for text in _texts(rrset)][:MOST_ANSWERS],
         "error": response.error.text if response.error is not None else "",
     }
-    if not response.upstream:
+    if not response.made.upstream:
         del fields["upstream"]
-    if not response.cached:
+    if not response.made.cached:
         del fields["cache"]
     if not fields["error"]:
         del fields["error"]
@@ -287,7 +278,7 @@ def _rdata(type: int, octets: bytes) -> str:
     return f"\\# {len(octets)} {octets.hex()}".rstrip()
 
 
-class Writer:
+class Writer(Kept):
     """Lines on their way to standard output.
 
     Nothing here waits: a pipe that takes something takes 4096 octets at least (PIPE_BUF), so that much is written where poll
@@ -299,9 +290,9 @@ class Writer:
     AT_ONCE = 64  # pieces, then the event loop has its turn
     PAUSE = 0.02  # seconds until a pipe that is full is tried again
 
-    def __init__(self, descriptor: int | None = None) -> None:
+    def __init__(self, metrics: Metrics, descriptor: int | None = None) -> None:
         self.descriptor = sys.stdout.fileno() if descriptor is None else descriptor
-        self.dropped = Counter("kdns_log_dropped_total", "Lines of queries that were left out: nobody took them.")
+        self.dropped = metrics.counter("kdns_log_dropped_total", "Lines of queries that were left out: nobody took them.")
         self._lost = 0  # since the last line that was taken
         self._waiting = bytearray()
         self._flushing: asyncio.Handle | None = None
@@ -311,7 +302,7 @@ class Writer:
     def write(self, line: str) -> None:
         """Write a line soon."""
         if len(self._waiting) > self.LARGEST:
-            self.dropped.add()
+            self.dropped.inc()
             self._lost += 1
             return
         if self._lost:
@@ -338,7 +329,7 @@ class Writer:
         except BlockingIOError:
             return False
         except OSError:  # whoever read is gone
-            self.dropped.add(by=self._waiting.count(b"\n"))
+            self.dropped.inc(self._waiting.count(b"\n"))
             self._waiting.clear()
         return True
 

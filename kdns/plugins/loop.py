@@ -34,17 +34,19 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from kdns.config.directive import Directive
-from kdns.core.metrics import Gauge
-from kdns.core.plugin import Handler
-from kdns.core.site import Site
+from kdns.config.options import argument
+from kdns.core.block import Block
+from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import Response
+from kdns.dns.response import Answer, Made, Response
 from kdns.dns.types import NXDOMAIN
 from kdns.errors import KdnsError
+from kdns.upstream.upstream import Exclusion
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +56,23 @@ ALL = 600.0  # seconds until all are
 LOOK = 1.0  # seconds between looks at which upstreams there are
 CLEAN = 3  # probes in a row that must not come back: behind an address there may be several servers
 CAUSE = "it forwards to this server (loop)"
+MADE = Made("loop")
 
 
 class Upstream(Protocol):
     name: str
-    excluded: str
+    exclusions: list[Exclusion]
 
 
+@runtime_checkable
 class Forward(Protocol):
     """What *forward* offers."""
+
+    zone: str
 
     @property
     def upstreams(self) -> Sequence[Upstream]: ...
     async def ask(self, upstream: Upstream, query: Query, /) -> Response: ...
-    def exclude(self, upstream: Upstream, why: str, /) -> None: ...
-    def include(self, upstream: Upstream, /) -> None: ...
 
 
 class Probed(NamedTuple):
@@ -79,31 +83,35 @@ class Probed(NamedTuple):
     zone: str
 
 
-def setup(directive: Directive, site: Site) -> "Loop":
-    site.once(directive)
-    directive.no_block()
-    ends = directive.choice(("exit",)) == "exit" if directive.arguments(0, 1) else False
-    plugin = Loop(site, ends)
-    site.instance.collectors.append(plugin.metrics)
-    site.instance.on_close.append(plugin.close)
-    return plugin
+def _exit(o: Directive) -> bool:
+    return o.choice(("exit",)) == "exit" if o.arguments(0, 1) else False
 
 
-class Loop:
-    """The link of the chain: it sees what comes back."""
+@dataclass(frozen=True)
+class Options:
+    exit: bool = argument(_exit)
 
-    def __init__(self, site: Site, ends: bool = False) -> None:
-        self.site, self.ends = site, ends
-        self.looping: dict[str, tuple[Probed, str]] = {}  # taken out, by name, and the reason as *forward* was told
+
+class Loop(Plugin):
+    """It sees what comes back."""
+
+    table = Options
+    once = True
+    same_for_everyone = True  # what it answers itself is never in the memo
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.block, self.ends = block, options.exit
+        self.looping: dict[str, tuple[Probed, Exclusion]] = {}  # taken out, by name
+        self.detected = block.gauge("kdns_loop_detected", "1 for an upstream that forwards to this server.", ("zone", "to"))
         self._clean: dict[str, int] = {}  # probes of those that did not come back, in a row
         self._probes: dict[str, Probed] = {}  # by the name asked
         self._came_back: set[str] = set()
 
-    async def answer(self, query: Query, next: Handler) -> Response:
+    async def answer(self, query: Query, next: Handler) -> Answer:
         if query.type == HINFO and query.name in self._probes:
             self._came_back.add(query.name)
             self._take_out(self._probes[query.name], f"{query.client} -> {query.local}")
-            return Response(rcode=NXDOMAIN, authoritative=False, made_by="loop")
+            return Response(rcode=NXDOMAIN, authoritative=False, made=MADE)
         return await next(query)
 
     async def run(self) -> None:
@@ -125,12 +133,10 @@ class Loop:
 
     def all(self) -> list[Probed]:
         """All upstreams of the server block."""
-        forwards: list[Forward] = self.site.plugin("forward")  # type: ignore[assignment]
-        directives = [directive for directive in self.site.block.directives if directive.name == "forward"]
         out = []
-        for forward, directive in zip(forwards, directives, strict=True):
-            zone = Directive("", directive.args[:1]).origins()[0]
-            zone = next((own for own in self.site.zones if names.is_below(own, zone)), zone)
+        for forward in self.block.named("forward"):
+            assert isinstance(forward, Forward)
+            zone = next((own for own in self.block.zones if names.is_below(own, forward.zone)), forward.zone)
             out += [Probed(forward, upstream, zone) for upstream in forward.upstreams]
         return out
 
@@ -169,9 +175,10 @@ class Loop:
                 'Loop (%s) detected for zone "%s": upstream %s forwards to this server and is not asked any more; '
                 "take it out of the Corefile or of the file of nameservers", way, probed.zone, label,
             )  # fmt: skip
-        why = "".join(CAUSE)  # a string of our own, so that `_include` knows it
-        self.looping[label] = probed, why
-        probed.forward.exclude(probed.upstream, why)
+        exclusion = Exclusion(CAUSE)
+        self.looping[label] = probed, exclusion
+        probed.upstream.exclusions.append(exclusion)
+        self.detected.labels(probed.zone, label).set(1)
 
     def _take_in(self, label: str, why: str) -> None:
         self._include(label)
@@ -179,20 +186,14 @@ class Loop:
         log.info("upstream %s is asked again where it is one: %s", label, why)
 
     def _include(self, label: str) -> None:
-        """Undo it, unless the *loop* of another server block, or of the next generation, took it out meanwhile."""
-        probed, why = self.looping[label]
-        if probed.upstream.excluded is why:
-            probed.forward.include(probed.upstream)
+        probed, exclusion = self.looping[label]
+        if exclusion in probed.upstream.exclusions:
+            probed.upstream.exclusions.remove(exclusion)
+        self.detected.remove(probed.zone, label)
 
     def remarks(self) -> list[str]:
         """What a person should know, although it is no reason not to be ready."""
         return [f"upstream {label} is not asked: {CAUSE}" for label in self.looping]
-
-    def metrics(self) -> list[Gauge]:
-        gauge = Gauge("kdns_loop_detected", "1 for an upstream that forwards to this server.", ("zone", "to"))
-        for label, (probed, _) in self.looping.items():
-            gauge.set(1, probed.zone, label)
-        return [gauge]
 
     def close(self) -> None:
         """Upstreams outlive this generation."""

@@ -23,20 +23,24 @@ Examples
         }
 """
 
-import logging
+from dataclasses import dataclass
 
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.config.options import argument, listen, option
+from kdns.core.plugin import Plugin
 
-log = logging.getLogger(__name__)
+
+def _rate(o: Directive) -> int:
+    return o.integer(1, 1_000_000_000) if o.args else 1
 
 
-def setup(directive: Directive, site: Site) -> None:
-    site.once(directive)
-    directive.address("localhost:6053")
-    for option in directive.block:
-        if option.name != "block":
-            raise option.unknown(("block",))
-        if option.args:
-            option.integer(1, 1_000_000_000)
-    log.info("ignored: it profiles Go programs, nothing listens on %s", directive.optional("localhost:6053"))
+@dataclass(frozen=True)
+class Options:
+    address: str = argument(listen("localhost:6053"))
+    block: int = option(_rate, 0)
+
+
+class Pprof(Plugin):
+    table = Options
+    once = True
+    note = "has no effect: it profiles Go programs, nothing listens"

@@ -44,20 +44,21 @@ Examples
 
 import asyncio
 import platform
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-
-from prometheus_client import CollectorRegistry, GCCollector, generate_latest, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.core import Metric as Family
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kdns import __version__
 from kdns.config.directive import Directive
-from kdns.core.metrics import Counter, DURATIONS, Gauge, Histogram, Labels, Metric, SIZES, Tally
-from kdns.core.site import Fact, Instance, Site
+from kdns.config.options import argument, flag, listen, option
+from kdns.core.block import Block
+from kdns.core.metrics import counters, DURATIONS, gauges, histograms, Labels, SIZES, Tally
+from kdns.core.plugin import Fact, Plugin
 from kdns.dns.types import RCODES, TYPES
 
-ADDRESS = "localhost:9153"
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric as Family
+
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 TYPE_LABELS = {
     number: TYPES[number] for number in (1, 2, 5, 6, 12, 15, 16, 28, 33, 43, 46, 47, 48, 50, 64, 65, 251, 252, 255)
@@ -65,27 +66,56 @@ TYPE_LABELS = {
 
 ZONE: Labels = ("server", "zone", "view")
 BY_PROTO: Labels = (*ZONE, "proto")
-MEMO: Labels = ("server",)
 
 
-def setup(directive: Directive, site: Site) -> None:
-    site.once(directive)
-    directive.address(ADDRESS)
-    registry = CollectorRegistry()
-    registry.register(Scrape(site.instance))
-    ProcessCollector(registry=registry)
-    for option in directive.block:
-        if option.name != "runtime_metrics":
-            raise option.unknown(("runtime_metrics",))
-        option.no_args()
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
+@dataclass(frozen=True)
+class Options:
+    address: str = argument(listen("localhost:9153"))
+    runtime_metrics: bool = option(flag, False)
 
-    async def http() -> tuple[int, str, bytes]:
-        return 200, TEXT, generate_latest(registry)
 
-    site.instance.serve_http(directive.optional(ADDRESS), "/metrics", http)
-    site.counters.append(site.instance.carry("queries", Queries).count)
+class Prometheus(Plugin):
+    table = Options
+    once = True
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.block = block
+        self.registry = block.metrics.registry()
+        if options.runtime_metrics:
+            block.metrics.publish_runtime()
+        queries = block.keep("queries", Queries)
+        self._count = queries.count
+        block.metrics.collect("queries", queries.families)
+        block.metrics.collect("blocks", self.families)
+        block.http(options.address, "/metrics", self.page)
+
+    def count(self, fact: Fact, times: int, seconds: float) -> None:
+        self._count(fact, times, seconds)
+
+    async def page(self) -> tuple[int, str, bytes]:
+        from prometheus_client import generate_latest
+
+        self.block.fold()
+        return 200, TEXT, generate_latest(self.registry)
+
+    def families(self) -> Iterable["Family"]:
+        """What this server is, and which plugins it has."""
+        build = {(__version__, "", f"python{platform.python_version()}"): 1.0}
+        enabled = {
+            (listener.server, zone, block.view, name): 1.0
+            for block in self.block.all_blocks
+            for listener in block.listeners
+            for zone in block.zones
+            for name in dict.fromkeys(directive.name for directive in block.parsed.directives)
+        }
+        return [
+            gauges("coredns_build_info", "What this is.", ("version", "revision", "goversion"), build),
+            gauges("coredns_plugin_enabled", "1 for each plugin of a zone.", (*ZONE, "name"), enabled),
+            gauges(
+                "go_goroutines", "Tasks of the event loop, under the name that CoreDNS's dashboards read.", (),
+                {(): len(asyncio.all_tasks())},
+            ),
+        ]
 
 
 class Zone:
@@ -104,11 +134,11 @@ class Queries:
     """The queries of all servers, since the process began."""
 
     def __init__(self) -> None:
-        self.zones: dict[Labels, Zone] = {}  # by server, zone and transport
+        self.zones: dict[tuple[str, str, str, str], Zone] = {}  # by server, zone, view and transport
 
     def count(self, fact: Fact, n: int, seconds: float) -> None:
         """Count n queries alike that took so long each. Called for each miss: about a microsecond."""
-        key = (fact.server, fact.zone, fact.transport)
+        key = (fact.server, fact.zone, fact.view, fact.transport)
         zone = self.zones.get(key)
         if zone is None:
             zone = self.zones[key] = Zone()
@@ -116,129 +146,34 @@ class Queries:
         zone.requests[request] = zone.requests.get(request, 0) + n
         response = (fact.rcode, fact.plugin)
         zone.responses[response] = zone.responses.get(response, 0) + n
-        tally = zone.durations
-        tally.counts[bisect_left(DURATIONS, seconds)] += n
-        tally.total += seconds * n
-        tally = zone.request_sizes
-        tally.counts[bisect_left(SIZES, fact.request_size)] += n
-        tally.total += fact.request_size * n
-        tally = zone.response_sizes
-        tally.counts[bisect_left(SIZES, fact.response_size)] += n
-        tally.total += fact.response_size * n
+        zone.durations.observe(seconds, n)
+        zone.request_sizes.observe(fact.request_size, n)
+        zone.response_sizes.observe(fact.response_size, n)
         if fact.do:
             zone.with_do += n
 
-    def metrics(self) -> list[Metric | Histogram]:
-        requests = Counter("coredns_dns_requests_total", "Queries.", (*ZONE, "proto", "family", "type"))
-        responses = Counter("coredns_dns_responses_total", "Replies.", (*ZONE, "rcode", "plugin"))
-        with_do = Counter("coredns_dns_do_requests_total", "Queries with DO.", ZONE)
-        durations = Histogram("coredns_dns_request_duration_seconds", "Seconds from query to reply.", ZONE, DURATIONS)
-        asked = Histogram("coredns_dns_request_size_bytes", "Octets of queries.", BY_PROTO, SIZES)
-        replied = Histogram("coredns_dns_response_size_bytes", "Octets of replies.", BY_PROTO, SIZES)
-        for (server, name, proto), zone in self.zones.items():
-            labels = (server, name, "")
+    def families(self) -> Iterable["Family"]:
+        requests: dict[Labels, float] = {}
+        responses: dict[Labels, float] = {}
+        with_do: dict[Labels, float] = {}
+        durations: dict[Labels, Tally] = {}
+        asked: dict[Labels, Tally] = {}
+        replied: dict[Labels, Tally] = {}
+        for (*where, proto), zone in self.zones.items():
+            labels = tuple(where)
             for (type, ipv6), n in zone.requests.items():
-                requests.add(*labels, proto, "2" if ipv6 else "1", type, by=n)
+                requests[(*labels, proto, "2" if ipv6 else "1", type)] = n
             for (rcode, plugin), n in zone.responses.items():
-                responses.add(*labels, RCODES.get(rcode, str(rcode)), plugin, by=n)
-            with_do.add(*labels, by=zone.with_do)
-            durations.values.setdefault(labels, Tally(DURATIONS)).add(zone.durations)
-            asked.values[(*labels, proto)] = zone.request_sizes
-            replied.values[(*labels, proto)] = zone.response_sizes
-        return [requests, responses, with_do, durations, asked, replied]
-
-
-class Scrape:
-    """All metrics of an instance, as prometheus_client asks for them."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-
-    def collect(self) -> Iterator[Family]:
-        for listener in self.instance.listeners.values():
-            listener.memo.fold()
-        queries: Queries = self.instance.carry("queries", Queries)
-        found = [*queries.metrics(), *_of_instance(self.instance)]
-        for collector in self.instance.collectors:
-            found += collector()
-        return map(_family, _united(found))
-
-    def describe(self) -> list[Family]:
-        """Nothing: what there is is known at the scrape."""
-        return []
-
-
-def _of_instance(instance: Instance) -> list[Metric]:
-    build = Gauge("coredns_build_info", "What this is.", ("version", "revision", "goversion"))
-    build.set(1, __version__, "", f"python{platform.python_version()}")
-    enabled = Gauge("coredns_plugin_enabled", "1 for each plugin of a zone.", (*ZONE, "name"))
-    refused = Counter("coredns_dns_responses_total", "Replies.", (*ZONE, "rcode", "plugin"))
-    entries = Gauge("kdns_memo_entries", "Replies in the memo.", MEMO)
-    octets = Gauge("kdns_memo_bytes", "Octets of the memo, estimated.", MEMO)
-    hits = Counter("kdns_memo_hits_total", "Queries that the memo answered.", MEMO)
-    misses = Counter("kdns_memo_misses_total", "Datagrams that it did not answer.", MEMO)
-    forgotten = Counter("kdns_memo_forgotten_total", "Replies that a change made it forget.", MEMO)
-    lag = Gauge("kdns_event_loop_lag_seconds", "Seconds by which the event loop's last tick was late.")
-    lag.set(instance.lag)
-    tasks = Gauge("go_goroutines", "Tasks of the event loop, under the name that CoreDNS's dashboards read.")
-    tasks.set(len(asyncio.all_tasks()))
-    for listener in instance.listeners.values():
-        server, memo = listener.server, listener.memo
-        for metric, value in (
-            (entries, len(memo)), (octets, memo.size), (hits, listener.hits), (misses, listener.misses),
-            (forgotten, memo.forgotten),
-        ):  # fmt: skip
-            metric.values[server,] = value
-        for rcode, n in listener.refused.items():
-            refused.add(server, "dropped", "", RCODES.get(rcode, str(rcode)), "", by=n)
-        for zone, site in listener.sites.items():
-            for directive in site.block.directives:
-                enabled.set(1, server, zone, "", directive.name)
-    return [build, enabled, refused, entries, octets, hits, misses, forgotten, lag, tasks]
-
-
-def _united(metrics: Iterable[Metric | Histogram]) -> list[Metric | Histogram]:
-    """Each name once: plugins of several server blocks have metrics of one name; where labels are equal too, the sum."""
-    by_name: dict[str, list[Metric | Histogram]] = {}
-    for metric in metrics:
-        alike = by_name.setdefault(metric.name, [])
-        if not any(metric is other for other in alike):
-            alike.append(metric)
-    return [alike[0] if len(alike) == 1 else _sum(alike) for alike in by_name.values()]
-
-
-def _sum(alike: list[Metric | Histogram]) -> Metric | Histogram:
-    first = alike[0]
-    if isinstance(first, Histogram):
-        whole = Histogram(first.name, first.help, first.labels, first.bounds)
-        for histogram in alike:
-            assert isinstance(histogram, Histogram)
-            for labels, tally in histogram.values.items():
-                whole.values.setdefault(labels, Tally(first.bounds)).add(tally)
-        return whole
-    total = type(first)(first.name, first.help, first.labels)
-    for metric in alike:
-        assert isinstance(metric, Metric)
-        for labels, value in metric.values.items():
-            total.values[labels] = total.values.get(labels, 0.0) + value
-    return total
-
-
-def _family(metric: Metric | Histogram) -> Family:
-    """A metric of ours as one of prometheus_client's."""
-    if isinstance(metric, Histogram):
-        histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-        bounds = [f"{bound:g}" for bound in metric.bounds] + ["+Inf"]
-        for labels, tally in metric.values.items():
-            below = 0
-            buckets = []
-            for bound, count in zip(bounds, tally.counts, strict=True):
-                below += count
-                buckets.append((bound, float(below)))
-            histogram.add_metric(labels, buckets, tally.total)
-        return histogram
-    kind = CounterMetricFamily if isinstance(metric, Counter) else GaugeMetricFamily
-    family = kind(metric.name, metric.help, labels=metric.labels)
-    for labels, value in metric.values.items():
-        family.add_metric(labels, value)
-    return family
+                key = (*labels, RCODES.get(rcode, str(rcode)), plugin)
+                responses[key] = responses.get(key, 0) + n
+            with_do[labels] = with_do.get(labels, 0) + zone.with_do
+            durations.setdefault(labels, Tally(DURATIONS)).add(zone.durations)
+            asked[(*labels, proto)], replied[(*labels, proto)] = zone.request_sizes, zone.response_sizes
+        return [
+            counters("coredns_dns_requests_total", "Queries.", (*ZONE, "proto", "family", "type"), requests),
+            counters("coredns_dns_responses_total", "Replies.", (*ZONE, "rcode", "plugin"), responses),
+            counters("coredns_dns_do_requests_total", "Queries with DO.", ZONE, with_do),
+            histograms("coredns_dns_request_duration_seconds", "Seconds from query to reply.", ZONE, durations),
+            histograms("coredns_dns_request_size_bytes", "Octets of queries.", BY_PROTO, asked),
+            histograms("coredns_dns_response_size_bytes", "Octets of replies.", BY_PROTO, replied),
+        ]

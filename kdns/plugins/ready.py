@@ -36,39 +36,39 @@ Examples
 """
 
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.config.options import argument, choice, listen, option
+from kdns.core.block import Block
+from kdns.core.plugin import Plugin
 
 log = logging.getLogger(__name__)
 
 TEXT = "text/plain; charset=utf-8"
 
 
-def setup(directive: Directive, site: Site) -> None:
-    continuously = False
-    directive.address(":8181")
-    for option in directive.block:
-        if option.name != "monitor":
-            raise option.unknown(("monitor",))
-        continuously = option.choice(("until-ready", "continuously")) == "continuously"
-    address = directive.optional(":8181")
-    before = site.instance.http.get(address, {}).get("/ready")
-    continuously = continuously or getattr(getattr(before, "__self__", None), "continuously", False)
-    site.instance.serve_http(address, "/ready", Ready(site, continuously).http)
+@dataclass(frozen=True)
+class Options:
+    address: str = argument(listen(":8181"))
+    monitor: str = option(choice("until-ready", "continuously"), "until-ready")
 
 
-class Ready:
-    """What `/ready` says of all sites of an instance that have this plugin."""
+class Ready(Plugin):
+    """What `/ready` says of all server blocks that have this plugin."""
 
-    def __init__(self, site: Site, continuously: bool) -> None:
-        self.instance = site.instance
-        self.continuously = continuously
-        self.were_ready: set[int] = set()  # plugins by id: they live as long as the instance
+    table = Options
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.block, self.address = block, options.address
+        self.continuously = options.monitor == "continuously"
+        self.were_ready: set[int] = set()  # plugins by id: they live as long as this one
         self.told: list[str] = []
+        block.http(options.address, "/ready", self.page)
 
-    async def http(self) -> tuple[int, str, bytes]:
-        if self.instance.stopping:
+    async def page(self) -> tuple[int, str, bytes]:
+        if self.block.stopping:
             return 503, TEXT, b"shutting down\n"
         reasons = self.reasons()
         if reasons != self.told:
@@ -76,26 +76,29 @@ class Ready:
             self.told = reasons
         if reasons:
             return 503, TEXT, "".join(f"{line}\n" for line in reasons).encode()
-        return 200, TEXT, "\n".join(["OK", *self.remarks()]).encode()
+        return 200, TEXT, "\n".join(["OK", *self.amiss()]).encode()
 
-    def remarks(self) -> list[str]:
+    def amiss(self) -> list[str]:
         """A line for each thing that is amiss though queries are answered: old data, a looping upstream."""
-        out = []
-        for site in self.instance.sites:
-            for name, plugin in site.plugins:
-                out += [f"{name}: {remark}" for remark in plugin.remarks()] if hasattr(plugin, "remarks") else []
-        return list(dict.fromkeys(out))
+        every = (each for block in self.block.all_blocks for each in block.plugins)
+        return list(dict.fromkeys(f"{name}: {remark}" for name, plugin in every for remark in plugin.remarks()))
 
     def reasons(self) -> list[str]:
         """A line for each plugin that is not ready."""
+        again = any(other.continuously for other in self._others() if other.address == self.address)
         out = []
-        for site in self.instance.sites:
-            if any(directive.name == "ready" for directive in site.block.directives):
-                for name, plugin in site.plugins:
-                    if not hasattr(plugin, "ready") or id(plugin) in self.were_ready:
-                        continue
-                    if why := plugin.ready():
-                        out.append(f"{name}: {why}")
-                    elif not self.continuously:
-                        self.were_ready.add(id(plugin))
+        for block in self.block.all_blocks:
+            for name, plugin in block.plugins if block.named("ready") else ():
+                if id(plugin) in self.were_ready:
+                    continue
+                if why := plugin.ready():
+                    out.append(f"{name}: {why}")
+                elif not again:
+                    self.were_ready.add(id(plugin))
         return list(dict.fromkeys(out))
+
+    def _others(self) -> Iterator["Ready"]:
+        for block in self.block.all_blocks:
+            for plugin in block.named("ready"):
+                if isinstance(plugin, Ready):
+                    yield plugin

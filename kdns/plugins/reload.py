@@ -34,21 +34,20 @@ Examples
 """
 
 import asyncio
-import glob
 import hashlib
 import logging
 import random
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
 from kdns.config.corefile import parse
 from kdns.config.directive import Directive
-from kdns.core.metrics import Gauge, Metric
-from kdns.core.plugin import Handler
-from kdns.core.site import Instance, Site
-from kdns.dns.query import Query
-from kdns.dns.response import Response
-from kdns.errors import CorefileError
+from kdns.config.options import argument
+from kdns.core.block import Block
+from kdns.core.files import Reading
+from kdns.core.metrics import gauges
+from kdns.core.plugin import Plugin
+from kdns.errors import CorefileError, FileError
 
 log = logging.getLogger(__name__)
 
@@ -56,36 +55,46 @@ INTERVAL, LEAST_INTERVAL = 30.0, 2.0  # seconds
 JITTER, LEAST_JITTER = 15.0, 1.0
 
 
-def setup(directive: Directive, site: Site) -> "Reload | None":
-    site.once(directive)
-    directive.no_block()
-    if directive.arguments(0, 2) == ("off",):
-        return None
-    count = len(directive.args)
-    interval = directive.duration(low=LEAST_INTERVAL, at=0) if count else INTERVAL
-    jitter = directive.duration(at=1) if count > 1 else JITTER
+def _times(o: Directive) -> tuple[float, float]:
+    """The interval and its jitter in seconds; an interval of 0 is `off`."""
+    if o.arguments(0, 2) == ("off",):
+        return 0.0, 0.0
+    interval = o.duration(low=LEAST_INTERVAL, at=0) if o.args else INTERVAL
+    jitter = o.duration(at=1) if len(o.args) > 1 else JITTER
     if 0 < jitter < LEAST_JITTER:
-        raise directive.error(f"'{directive.args[1]}' is too short: a jitter is 0s or at least {LEAST_JITTER:g}s")
-    if any(other.plugin("reload") for other in site.instance.sites):
-        return None
-    plugin = Reload(site.instance, interval, min(jitter, interval / 2))
-    site.instance.collectors.append(plugin.metrics)
-    return plugin
+        raise ValueError(f"'{o.args[1]}' is too short: a jitter is 0s or at least {LEAST_JITTER:g}s")
+    return interval, min(jitter, interval / 2)
 
 
-class Reload:
+@dataclass(frozen=True)
+class Options:
+    times: tuple[float, float] = argument(_times)
+
+
+class Reload(Plugin):
     """Looks after the files of one generation, which ends when the next one takes over."""
 
-    def __init__(self, instance: Instance, interval: float = INTERVAL, jitter: float = 0.0) -> None:
-        self._instance = instance
-        self.interval = interval + random.uniform(-jitter / 2, jitter / 2)
-        self.served = self._seen = content_hash(instance.files)
+    table = Options
+    once = True
 
-    async def answer(self, query: Query, next: Handler) -> Response:
-        return await next(query)
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        interval, jitter = options.times
+        self.block = block
+        self.interval = interval + random.uniform(-jitter / 2, jitter / 2)
+        self.served = self._seen = content_hash(block.files)
+
+    def _is_first(self) -> bool:
+        return next(plugin for block in self.block.all_blocks for plugin in block.named("reload")) is self
 
     async def run(self) -> None:
-        if not self._instance.corefile:
+        if not self.interval or not self._is_first():
+            return
+        version = {("sha512", self.served): 1.0}
+        help = "1 for the Corefile that is served."
+        self.block.metrics.collect(
+            "reload", lambda: [gauges("coredns_reload_version_info", help, ("hash", "value"), version)]
+        )
+        if not self.block.corefile:
             log.info("nothing to look after: the Corefile is no file")
             return
         log.info("Running configuration SHA512 = %s", self.served)
@@ -96,43 +105,23 @@ class Reload:
     async def look(self) -> None:
         """Reload where what is in the files is not what was there the last time, nor what is served."""
         try:
-            found = content_hash(await asyncio.to_thread(read_files, self._instance.corefile))  # a disk may be slow
-        except (OSError, ValueError) as error:
-            log.warning("cannot read %s, what is served stays: %s", self._instance.corefile, error)
+            found = content_hash(await asyncio.to_thread(read_files, self.block.corefile))  # a disk may be slow
+        except FileError as error:
+            log.warning("%s: what is served stays", error)
             return
         before, self._seen = self._seen, found
-        if found in (before, self.served) or self._instance.stopping:
+        if found in (before, self.served) or self.block.stopping:
             return
         log.info("the Corefile has changed")
-        await asyncio.shield(self._instance.reload())  # which ends this task
-
-    def metrics(self) -> list[Metric]:
-        version = Gauge("coredns_reload_version_info", "1 for the Corefile that is served.", ("hash", "value"))
-        version.set(1, "sha512", self.served)
-        return [version]
-
-
-class _Reading:
-    """How `import` reads files here: what was read is remembered."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-
-    def read(self, path: str) -> str:
-        self.texts[path] = Path(path).read_text(encoding="utf-8")
-        return self.texts[path]
-
-    def glob(self, pattern: str) -> list[str]:
-        return glob.glob(pattern)
+        await asyncio.shield(self.block.reload())  # which ends this task
 
 
 def read_files(corefile: str) -> dict[str, str]:
     """The text of a Corefile, and of all that it imports, by path.
 
-    OSError or ValueError where the Corefile itself cannot be read. Where something else is wrong with it, that shows when it
-    is served.
+    FileError where the Corefile itself cannot be read. Where something else is wrong with it, that shows when it is served.
     """
-    files = _Reading()
+    files = Reading()
     text = files.read(corefile)
     try:
         parse(text, corefile, files)

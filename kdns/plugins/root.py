@@ -23,16 +23,26 @@ Examples
 
 import logging
 import os
+from dataclasses import dataclass
 
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.config.options import argument, word
+from kdns.core.block import Block
+from kdns.core.plugin import Plugin
 
 log = logging.getLogger(__name__)
 
 
-def setup(directive: Directive, site: Site) -> None:
-    site.once(directive)
-    directive.no_block()
-    site.root = directive.one()
-    if not os.path.isdir(site.root):
-        log.warning("'%s' is not a folder (yet): files below it will not be found", site.root)
+@dataclass(frozen=True)
+class Options:
+    folder: str = argument(word)
+
+
+class Root(Plugin):
+    table = Options
+    once = True
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        block.start_paths_at(options.folder)
+        if not os.path.isdir(options.folder):
+            log.warning("'%s' is not a folder (yet): files below it will not be found", options.folder)

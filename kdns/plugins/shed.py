@@ -22,12 +22,27 @@ Examples
         }
 """
 
+from dataclasses import dataclass
+
 from kdns.config.directive import Directive
-from kdns.core.site import Site
+from kdns.config.options import argument
+from kdns.core.block import Block
+from kdns.core.generation import MOST_IN_FLIGHT
+from kdns.core.plugin import Plugin
 
 
-def setup(directive: Directive, site: Site) -> None:
-    site.once(directive)
-    directive.no_block()
-    if directive.arguments(0, 1):
-        site.instance.most_in_flight = directive.integer(1, 1_000_000)
+def _most(o: Directive) -> int:
+    return o.integer(1, 1_000_000) if o.args else MOST_IN_FLIGHT
+
+
+@dataclass(frozen=True)
+class Options:
+    most: int = argument(_most)
+
+
+class Shed(Plugin):
+    table = Options
+    once = True
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        block.bound_in_flight(options.most)

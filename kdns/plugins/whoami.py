@@ -20,29 +20,24 @@ Examples
 
 import struct
 
-from kdns.config.directive import Directive
-from kdns.core.plugin import Handler
-from kdns.core.site import Site
+from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import Response, RRset
+from kdns.dns.response import Made, Response, RRset
 from kdns.dns.types import A, AAAA, SRV
 
 ROOT = b"\0"
+MADE = Made("whoami")
 
 
-def setup(directive: Directive, site: Site) -> "Whoami":
-    directive.no_args()
-    directive.no_block()
-    return Whoami()
+class Whoami(Plugin):
+    """Its answers depend on who asks, so it keeps its server block out of the memo."""
 
-
-class Whoami:
     async def answer(self, query: Query, next: Handler) -> Response:
         address = names.packed(query.client.host)
         port = struct.pack("!HHH", 0, 0, query.client.port) + ROOT
         where = RRset(query.name, A if len(address) == 4 else AAAA, 0, (address,))
         if len(query.question) - 4 + len("_udp.") > names.MAX_NAME:
-            return Response(additional=(where,), made_by="whoami")
+            return Response(additional=(where,), made=MADE)
         through = RRset(f"_{query.transport}.{query.name.removeprefix('.')}", SRV, 0, (port,))
-        return Response(additional=(where, through), made_by="whoami")
+        return Response(additional=(where, through), made=MADE)

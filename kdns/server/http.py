@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, TYPE_CHECKING
 
-from kdns.config.directive import host_port
+from kdns.config.values import host_port
 from kdns.errors import ListenError
 from kdns.server.accept import Acceptor, client, Connections, room
 from kdns.server.sockets import listen, Sharing, shown

@@ -15,7 +15,7 @@ from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from kdns.core.site import MOST_IN_FLIGHT
+from kdns.core.generation import MOST_IN_FLIGHT
 
 log = logging.getLogger(__name__)
 PATIENCE = 2.0  # seconds that a query may wait before it makes room for others: as long as *forward* waits for an upstream
@@ -37,7 +37,7 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coro: Coroutine[Any, Any, bytes | None]) -> "bytes | asyncio.Task[bytes | None] | None":
+    def start(self, coro: Coroutine[Any, Any, T]) -> "T | asyncio.Task[T] | None":
         """The reply where the coroutine does not wait (None is silence), or else the Task that will have it.
 
         To be called from a callback of the loop, not from a Task. Never raises.

@@ -1,84 +1,97 @@
-"""From the text of a Corefile to an Instance that is ready to be served. Nothing is bound or dialled here."""
+"""From the text of a Corefile to a generation that is ready to be served. Nothing is bound or dialled here."""
 
-import glob
 import sys
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Iterable, Iterator
 
 from kdns import plugins
-from kdns.config.corefile import parse, ServerBlock
+from kdns.config.corefile import parse
 from kdns.config.directive import Directive
+from kdns.config.options import read
+from kdns.core.block import Block
+from kdns.core.files import read_text, Reading
+from kdns.core.generation import Generation, Where
 from kdns.core.memo import BUDGET
-from kdns.core.site import Instance, Listener, Site
-from kdns.errors import CorefileError, KdnsError
+from kdns.core.plugin import Plugin
+from kdns.errors import CorefileError, FileError, KdnsError
+from kdns.server.schemes import SCHEMES
 from kdns.server.sockets import shown
 
 STDIN = ("-", "stdin")
 
 
-class Disk:
-    """How a Corefile's `import` reads files; `texts` are those read, by path."""
-
-    def __init__(self, texts: dict[str, str]) -> None:
-        self.texts = texts
-
-    def read(self, path: str) -> str:
-        self.texts[path] = Path(path).read_text(encoding="utf-8")
-        return self.texts[path]
-
-    def glob(self, pattern: str) -> list[str]:
-        return glob.glob(pattern)
-
-
 def read_corefile(path: str) -> str:
     """The text of a Corefile, `-` and `stdin` being standard input; CorefileError where it cannot be had."""
+    if path not in STDIN:
+        try:
+            return read_text(path)
+        except FileError as error:
+            raise CorefileError(str(error)) from None
     try:
-        return sys.stdin.read() if path in STDIN else Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise CorefileError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        return sys.stdin.read()
     except ValueError:
         raise CorefileError(f"cannot read {path}: it is not UTF-8 text") from None
 
 
-def configure(text: str, filename: str = "Corefile", dns_port: int = 53, instance: Instance | None = None) -> Instance:
-    """Fill an Instance with what a Corefile describes; CorefileError and its kin say what is wrong.
+def load(text: str, filename: str = "Corefile", dns_port: int = 53, generation: Generation | None = None) -> Generation:
+    """Fill a Generation with what a Corefile describes.
 
-    Where it fails, the Instance may hold things made already: its `close` ends them.
+    CorefileError says what is wrong, a line for each thing, each with file and line of the Corefile. Where it fails, the
+    Generation may hold things made already: its `close` ends them.
     """
-    if instance is None:
-        instance = Instance()
-    instance.files[filename] = text
-    blocks = parse(text, filename, Disk(instance.files), dns_port)
-    if not blocks:
+    if generation is None:
+        generation = Generation()
+    generation.files[filename] = text
+    parsed = parse(text, filename, Reading(generation.files), dns_port)
+    if not parsed:
         raise CorefileError(f"{filename}: no server block; the least is a zone such as '.' and a plugin")
-    for block in blocks:
-        _set_up(block, instance)
-    _listen(instance)
-    return instance
+    blocks = [generation.add(one) for one in parsed]
+    _raise(line for block in blocks for line in _read(block))
+    _raise(line for block in blocks for line in _make(block))
+    _listen(generation)
+    return generation
 
 
-def _set_up(block: ServerBlock, instance: Instance) -> None:
-    """One server block: its plugins set up in their fixed order, whatever the order of the lines."""
-    for key in block.keys:
-        if key.scheme != "dns":
-            raise CorefileError(f"{block.file}:{block.line}: {key.scheme}:// is not served by kdns; dns:// is")
-    site = Site(block, instance)
-    instance.sites.append(site)
-    modules = [_load(directive) for directive in block.directives]
-    for at in sorted(range(len(modules)), key=lambda at: _place(block.directives[at].name)):
-        directive = block.directives[at]
+def _raise(wrong: Iterable[str]) -> None:
+    lines = list(wrong)
+    if lines:
+        raise CorefileError("\n".join(lines))
+
+
+def _read(block: Block) -> Iterator[str]:
+    """Read what the directives of a server block say, and make nothing of it yet; what is wrong, by lines."""
+    parsed = block.parsed
+    for key in parsed.keys:
+        if key.scheme not in SCHEMES:
+            served = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+            yield f"{parsed.file}:{parsed.line}: {key.scheme}:// is not served by kdns; {served} is"
+    for directive in parsed.directives:
         try:
-            plugin = modules[at].setup(directive, site)
-        except KdnsError:
-            raise
-        except (OSError, ValueError) as error:
-            raise directive.error(str(error)) from error
-        if plugin is not None:
-            site.plugins.append((directive.name, plugin))
-    site.complete()
+            plugin = _class_of(directive)
+            first = block.directives(directive.name)[0]
+            if plugin.once and first is not directive:
+                raise directive.error(f"may stand only once in a server block, and stands at {first.file}:{first.line}")
+            block.notes += read(plugin.table, directive).notes
+            block.notes += [str(directive.error(plugin.note))] if plugin.note else []
+        except CorefileError as error:
+            yield from str(error).split("\n")
 
 
-def _load(directive: Directive) -> ModuleType:
+def _make(block: Block) -> Iterator[str]:
+    """Make the plugins of a server block, in their fixed order whatever the order of the lines; what is wrong, by lines."""
+    made: list[tuple[str, Plugin]] = []
+    for directive in sorted(block.parsed.directives, key=lambda directive: _place(directive.name)):
+        plugin = _class_of(directive)
+        try:
+            made.append((directive.name, plugin(block, directive, read(plugin.table, directive).options)))
+        except KdnsError as error:
+            yield from str(error).split("\n")
+        except OSError as error:
+            yield str(directive.error(str(error)))
+    block.complete(made)
+
+
+def _class_of(directive: Directive) -> type[Plugin]:
+    """The plugin that a directive names."""
     try:
         return plugins.load(directive.name)
     except CorefileError as error:
@@ -92,29 +105,31 @@ def _place(name: str) -> int:
     return plugins.ORDER.index(name if name in plugins.ORDER else "loop")
 
 
-def _listen(instance: Instance) -> None:
+def _listen(generation: Generation) -> None:
     """The listening addresses that the server blocks name; their memos share one budget."""
     wanted = [
-        (address, key.port, key.zone, site)
-        for site in instance.sites
-        for address in site.addresses or [""]
-        for key in site.block.keys
+        (Where(key.scheme, address, key.port), key.zone, block)
+        for block in generation.blocks
+        for address in block.addresses or [""]
+        for key in block.parsed.keys
     ]
-    budget = BUDGET // max(1, len({(address, port) for address, port, _, _ in wanted}))
-    for address, port, zone, site in wanted:
-        listener = instance.listeners.get((address, port))
-        if listener is None:
-            listener = instance.listeners[address, port] = Listener(f"dns://{shown(address, port)}", budget)
-        listener.sites.setdefault(zone, site)
-        if listener not in site.listeners:
-            site.listeners.append(listener)
+    budget = BUDGET // max(1, len({where for where, _, _ in wanted}))
+    for where, zone, block in wanted:
+        server = f"{where.scheme}://{shown(where.address, where.port)}"
+        generation.listen(where, server, budget).add(zone, block)
 
 
-def summary(instance: Instance) -> list[str]:
+def notes(generation: Generation) -> list[str]:
+    """A line for each thing that a person should know who wrote the Corefile, with file and line."""
+    return [note for block in generation.blocks for note in block.notes]
+
+
+def summary(generation: Generation) -> list[str]:
     """A line for each zone and address that is served, as CoreDNS shows them: `cluster.local.:53 on 127.0.0.1`."""
     lines: dict[str, None] = {}
-    for site in instance.sites:
-        for address in site.addresses or [""]:
-            for key in site.block.keys:
-                lines[f"{key.zone}:{key.port}" + (f" on {address}" if address else "")] = None
+    for block in generation.blocks:
+        for address in block.addresses or [""]:
+            for key in block.parsed.keys:
+                scheme = "" if key.scheme == "dns" else f"{key.scheme}://"
+                lines[f"{scheme}{key.zone}:{key.port}" + (f" on {address}" if address else "")] = None
     return list(lines)

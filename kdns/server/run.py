@@ -19,15 +19,17 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from kdns import __version__
-from kdns.core.metrics import Counter, Metric
-from kdns.core.site import Instance
+from kdns.core import files
+from kdns.core.generation import Generation, Watched, Where
+from kdns.core.metrics import counters, gauges
+from kdns.core.plugin import Kept
 from kdns.errors import KdnsError
 from kdns.server import udp
 from kdns.server.http import Http
 from kdns.server.in_flight import InFlight
-from kdns.server.load import configure, read_corefile, summary
+from kdns.server.load import load, notes, read_corefile, summary
+from kdns.server.schemes import SCHEMES, Served
 from kdns.server.sockets import BUFFER, listen, receive_buffer
-from kdns.server.tcp import Tcp
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,7 @@ AGAIN = 5.0  # seconds until a plugin's run() that failed is begun again
 DRAIN = 5.0  # seconds that queries in flight have to end
 
 T = TypeVar("T")
-Address = tuple[str, int]
-Bound = dict[Address, tuple[socket.socket, socket.socket]]  # UDP and TCP
+Bound = dict[Where, list[socket.socket]]
 
 
 class Server:
@@ -44,14 +45,15 @@ class Server:
 
     def __init__(self, text: str, path: str = "", dns_port: int = 53) -> None:
         self.text, self.path, self.dns_port = text, path, dns_port
-        self.instance = Instance()
+        self.generation = Generation()
         self.in_flight = InFlight()
         self.lag = 0.0  # seconds by which the last whole second was noticed late: how long the loop was busy
         self.longest_lag = 0.0
         self.failed_reloads = 0
-        self._sockets: dict[Address, tuple[udp.Udp, Tcp]] = {}
+        self._lost = 0  # replies that sockets could not send which are closed
+        self._sockets: dict[Where, list[Served]] = {}
         self._http = Http()
-        self._started: list[Any] = []  # carried things whose start() was awaited
+        self._started: list[Kept] = []  # kept things whose start() was awaited
         self._running: list[asyncio.Task[None]] = []
         self._aside: set[asyncio.Task[Any]] = set()
         self._one_reload = asyncio.Lock()
@@ -66,7 +68,7 @@ class Server:
     async def reload(self) -> bool:
         """Read the Corefile again and serve what it says now; False, and a line in the log, where that cannot be."""
         async with self._one_reload:
-            if self.instance.stopping:
+            if self.generation.stopping:
                 return False
             try:
                 text = read_corefile(self.path) if self.path else self.text
@@ -89,87 +91,94 @@ class Server:
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """End in order: not ready, answering on through `lame()` of plugins, drained, closed."""
-        self.instance.stopping = True
-        lame = [plugin.lame() for site in self.instance.sites for _, plugin in site.plugins if hasattr(plugin, "lame")]
+        self.generation.stopping = True
+        lame = [plugin.lame() for block in self.generation.blocks for _, plugin in block.plugins if plugin.overrides("lame")]
         if lame:
             await _first(asyncio.gather(*lame, return_exceptions=True), hurry or asyncio.Event())
         async with self._one_reload:
-            await asyncio.gather(*(sock.close(DRAIN) for pair in self._sockets.values() for sock in pair))
+            await asyncio.gather(*(sock.close(DRAIN) for served in self._sockets.values() for sock in served))
         await self.in_flight.ended(DRAIN)
         if self._ticker is not None:
             self._ticker.cancel()
         await _cancelled([*self._running, *self._aside])
         await self._http.close()
-        await self.instance.close()
+        await self.generation.close()
 
-    def metrics(self) -> list[Metric]:
-        """What was given up for want of room, and reloads that failed, whoever asked for them."""
-        given_up = Counter("kdns_given_up_total", "Queries and replies given up, by the want of what.", ("of",))
-        given_up.add("work_in_flight", by=self.in_flight.dropped)
-        given_up.add("send_buffer", by=sum(datagrams.lost for datagrams, _ in self._sockets.values()))
-        failed = Counter("coredns_reload_failed_total", "Corefiles that could not be served.")
-        failed.add(by=self.failed_reloads)
-        return [given_up, failed]
+    def families(self) -> list[Any]:
+        """What the server itself counts, whoever asked for it."""
+        given_up = {
+            ("work_in_flight",): self.in_flight.dropped,
+            ("send_buffer",): self._lost + sum(sock.lost for served in self._sockets.values() for sock in served),
+        }
+        return [
+            counters("kdns_given_up_total", "Queries and replies given up, by the want of what.", ("of",), given_up),
+            counters("coredns_reload_failed_total", "Corefiles that could not be served.", (), {(): self.failed_reloads}),
+            gauges("kdns_event_loop_lag_seconds", "Seconds by which the event loop's last tick was late.", (), {(): self.lag}),
+        ]
 
     async def _take_over(self, text: str) -> None:
         """Serve another Corefile than now, or fail and change nothing."""
-        old = self.instance
-        new = Instance(old.carried)
-        new.reload, new.corefile = self.request_reload, self.path
-        new.collectors.append(self.metrics)
+        old = self.generation
+        new = Generation(old, asyncio.get_running_loop().call_soon)
+        new.reloads, new.corefile = self.request_reload, self.path
         bound: Bound = {}
         http: dict[str, socket.socket] = {}
         try:
-            configure(text, self.path or "Corefile", self.dns_port, new)
-            bound = _bind([address for address in new.listeners if address not in self._sockets])
-            http = self._http.bind(new.http)
-            if not old.sites:  # while things start, health and readiness are already to be seen
-                await self._http.serve(new.http, http)
+            load(text, self.path or "Corefile", self.dns_port, new)
+            bound = _bind([where for where in new.listeners if where not in self._sockets])
+            http = self._http.bind(new.pages)
+            if not old.blocks:  # while things start, health and readiness are already to be seen
+                await self._http.serve(new.pages, http)
                 http = {}
-            await self._start_carried(new)
+            await self._start_kept(new)
         except BaseException:
-            for sock in (*http.values(), *(sock for pair in bound.values() for sock in pair)):
+            for sock in (*http.values(), *(sock for several in bound.values() for sock in several)):
                 sock.close()
-            await new.close(wanted=old.carried.values())
+            await new.close(wanted=old.kept.values())
             raise
-        new.stopping = old.stopping
-        await self._http.serve(new.http, http)
-        unwanted = [self._sockets.pop(address) for address in list(self._sockets) if address not in new.listeners]
-        self.instance = new
-        self.in_flight.limit = new.most_in_flight
-        for address, (datagrams, streams) in self._sockets.items():
-            datagrams.listener = streams.listener = new.listeners[address]
+        for note in notes(new):
+            log.warning("%s", note)
+        await self._http.serve(new.pages, http)
+        self._exchange(old, new)
         await self._serve(bound)
-        running = self._running
-        plugins = [(name, plugin) for site in new.sites for name, plugin in site.plugins if hasattr(plugin, "run")]
-        self._running = [_kept_running(plugin.run, name) for name, plugin in plugins]
-        if old.sites:
+        running, self._running = self._running, _begun(new)
+        unwanted = [self._sockets.pop(where) for where in list(self._sockets) if where not in new.listeners]
+        if old.blocks:
             self._later(self._retire(old, new, unwanted, running))
 
-    async def _start_carried(self, new: Instance) -> None:
-        """Await start() of what was not carried before."""
-        things = [thing for thing in new.carried.values() if not any(thing is other for other in self._started)]
-        await asyncio.gather(*(thing.start() for thing in things if hasattr(thing, "start")))
-        self._started = list(new.carried.values())
+    def _exchange(self, old: Generation, new: Generation) -> None:
+        """From here on the new generation answers."""
+        new.stopping = old.stopping
+        self.generation = new
+        new.begin()
+        new.metrics.collect("server", self.families)
+        self.in_flight.limit = new.most_in_flight
+        for where, served in self._sockets.items():
+            for sock in served:
+                if where in new.listeners:
+                    sock.listener = new.listeners[where]
+
+    async def _start_kept(self, new: Generation) -> None:
+        """Await start() of what was not kept before."""
+        things = [thing for thing in new.kept.values() if isinstance(thing, Kept)]
+        await asyncio.gather(*(thing.start() for thing in things if not any(thing is other for other in self._started)))
+        self._started = things
 
     async def _serve(self, bound: Bound) -> None:
-        for address, (datagrams, streams) in bound.items():
-            listener = self.instance.listeners[address]
-            pair = udp.serve(datagrams, listener, self.in_flight), Tcp(streams, listener, self.in_flight)
-            self._sockets[address] = pair
-            pair[0].start()
-            await pair[1].start()
+        for where, sockets in bound.items():
+            self._sockets[where] = SCHEMES[where.scheme].serve(sockets, self.generation.listeners[where], self.in_flight)
+            for served in self._sockets[where]:
+                await served.start()
 
     async def _retire(
-        self, old: Instance, new: Instance, unwanted: list[tuple[udp.Udp, Tcp]], running: list[asyncio.Task[None]]
+        self, old: Generation, new: Generation, unwanted: list[list[Served]], running: list[asyncio.Task[None]]
     ) -> None:
         """End a generation: its sockets, its queries in flight, its tasks, what the next one does not carry on."""
-        wanted = list(new.carried.values())
-        await asyncio.gather(*(sock.close(DRAIN) for pair in unwanted for sock in pair))
+        wanted = list(new.kept.values())
+        await asyncio.gather(*(sock.close(DRAIN) for served in unwanted for sock in served))
+        self._lost += sum(sock.lost for served in unwanted for sock in served)
         await self.in_flight.ended(DRAIN)
         await _cancelled(running)
-        for listener in old.listeners.values():
-            listener.memo.clear()  # its entries are no part of garbage collection, so a ring with them would never go
         await old.close(wanted)
         _settle()
 
@@ -188,37 +197,47 @@ class Server:
         """At each whole second of the loop's clock: what was true until then only is forgotten."""
         now = time.monotonic()
         if self._ticker is not None:
-            self.lag = self.instance.lag = max(0.0, now - self._ticker.when())
+            self.lag = max(0.0, now - self._ticker.when())
             self.longest_lag = max(self.longest_lag, self.lag)
-            for listener in self.instance.listeners.values():
+            for listener in self.generation.listeners.values():
                 listener.memo.tick()
         self._ticker = asyncio.get_running_loop().call_at(math.floor(now) + 1, self._tick)
 
 
-def _bind(addresses: list[Address]) -> Bound:
-    """A UDP and a TCP socket for each; ListenError, and none, where one cannot be had."""
+def _bind(wanted: list[Where]) -> Bound:
+    """The sockets of each address; ListenError, and none, where one cannot be had."""
     bound: Bound = {}
     with contextlib.ExitStack() as undo:
-        for address, port in addresses:
-            datagrams = undo.enter_context(listen(address, port, socket.SOCK_DGRAM))
-            streams = undo.enter_context(listen(address, port, socket.SOCK_STREAM))
-            bound[address, port] = datagrams, streams
-            got = receive_buffer(datagrams)
-            if got < BUFFER // 2:
-                log.info("receive buffer of port %d: %d KiB; net.core.rmem_max allows no more", port, got >> 10)
+        for where in wanted:
+            kinds = SCHEMES[where.scheme].kinds
+            bound[where] = [undo.enter_context(listen(where.address, where.port, kind)) for kind in kinds]
+            for sock in bound[where]:
+                if sock.type == socket.SOCK_DGRAM and (got := receive_buffer(sock)) < BUFFER // 2:
+                    log.info("receive buffer of port %d: %d KiB; net.core.rmem_max allows no more", where.port, got >> 10)
         undo.pop_all()
     return bound
 
 
+def _begun(generation: Generation) -> list[asyncio.Task[None]]:
+    """The tasks that live as long as a generation serves: its plugins' own, and one for each file that is watched."""
+    plugins = [(name, plugin) for block in generation.blocks for name, plugin in block.plugins if plugin.overrides("run")]
+    tasks = [_kept_running(plugin.run, f"plugin {name}") for name, plugin in plugins]
+    return tasks + [_watching(watched) for watched in generation.watched]
+
+
+def _watching(watched: Watched) -> asyncio.Task[None]:
+    return _kept_running(lambda: files.watch(*watched), "a watch of files")
+
+
 def _kept_running(run: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
-    """A plugin's run() as a Task; where it fails it is begun again."""
+    """A coroutine as a Task; where it fails it is begun again."""
 
     async def keep() -> None:
         while True:
             try:
                 return await run()
             except Exception:
-                log.exception("plugin %s failed, it is begun again in %g s", name, AGAIN)
+                log.exception("%s failed, it is begun again in %g s", name, AGAIN)
                 await asyncio.sleep(AGAIN)
 
     return asyncio.get_running_loop().create_task(keep())
@@ -250,10 +269,10 @@ def _settle() -> None:
     udp.trim()
 
 
-def banner(instance: Instance) -> str:
+def banner(generation: Generation) -> str:
     """What is served, and by what."""
     system = f"{sys.platform}/{platform.machine()}, {platform.python_implementation()} {platform.python_version()}"
-    return "\n".join([*summary(instance), f"kdns-{__version__}", system])
+    return "\n".join([*summary(generation), f"kdns-{__version__}", system])
 
 
 async def serve(text: str, path: str = "", dns_port: int = 53, started: Callable[[Server], None] = lambda _: None) -> None:

@@ -13,7 +13,7 @@ import logging
 import socket
 import time
 
-from kdns.core.site import Listener
+from kdns.core.listener import Listener, Messages, Reply
 from kdns.dns.query import Address, Transport
 from kdns.server.accept import Acceptor, client, Connections, room
 from kdns.server.in_flight import InFlight, outcome
@@ -32,6 +32,7 @@ MOST_UNTAKEN = 131072  # octets of late replies that one connection may leave un
 ALL_UNTAKEN = 8 << 20  # and all together
 PARTS = 4  # of the process's descriptors, one part in so many is for connections
 TRUNCATED = 0x02  # TC, in the first octet of a reply without its id
+PAUSE = 0.005  # seconds until a client that takes several messages is looked at again
 DRAIN = 5.0  # seconds that connections have to end when the socket is given up
 
 _room = memoryview(bytearray(LONGEST))  # what was just read; each connection takes its octets at once
@@ -60,6 +61,11 @@ class Tcp:
         """Accept connections from now on."""
         self._acceptor.start()
         self._sweep()
+
+    @property
+    def lost(self) -> int:
+        """None: a reply goes with its connection."""
+        return 0
 
     def _sweep(self) -> None:
         """Close what is idle, too slow, or stuck."""
@@ -152,7 +158,7 @@ class _Connection(asyncio.BufferedProtocol):
             if end > length or length < at + 2 or self._in_flight >= IN_FLIGHT or self._stuck:
                 more = False
                 break
-            entry = get(octets[at + 4 : end])
+            entry = get(listener.key(octets[at + 2 : end], self._peer))
             reply: bytes | None = None
             if entry is not None:
                 reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
@@ -174,8 +180,8 @@ class _Connection(asyncio.BufferedProtocol):
         if replies:
             self._write(b"".join(replies))
         if hits:
-            listener.hits += hits
-            listener.hit_seconds += (time.monotonic() - began) * hits / messages
+            listener.counts.hits += hits
+            listener.counts.hit_seconds += (time.monotonic() - began) * hits / messages
         if more:
             self._turn = self._server.loop.call_soon(self._answer)
         self._read_or_stop(more or self._in_flight >= IN_FLIGHT or bool(self._stuck))
@@ -185,17 +191,39 @@ class _Connection(asyncio.BufferedProtocol):
         """The reply where it is there at once; else it is written later."""
         server = self._server
         made = server.in_flight.start(server.listener.reply(wire, self._peer, self._local, Transport.TCP))
-        if not isinstance(made, asyncio.Task):
-            return made
-        self._in_flight += 1
-        server.connections.waits(self)
-        made.add_done_callback(self._answered)
-        return None
+        if isinstance(made, asyncio.Task):
+            self._in_flight += 1
+            server.connections.waits(self)
+            made.add_done_callback(self._answered)
+            return None
+        if isinstance(made, Messages):
+            self._write_all(made)
+            return None
+        return made
 
-    def _answered(self, task: "asyncio.Task[bytes | None]") -> None:
+    def _write_all(self, messages: Messages) -> None:
+        """Write several messages as they come, no faster than the client takes them."""
+
+        async def write() -> None:
+            async for octets in messages.octets:
+                while self._transport.get_write_buffer_size() > ROOM:  # noqa: ASYNC110 - few connections ever do
+                    await asyncio.sleep(PAUSE)
+                if self._transport.is_closing():
+                    return
+                self._write(len(octets).to_bytes(2, "big") + octets)
+                self._touched()
+
+        self._in_flight += 1
+        self._server.connections.waits(self)
+        self._server.loop.create_task(write()).add_done_callback(self._answered)
+
+    def _answered(self, task: "asyncio.Task[Reply]") -> None:
         self._in_flight -= 1
         reply = outcome(task)
         if self._transport.is_closing():
+            return
+        if isinstance(reply, Messages):
+            self._write_all(reply)
             return
         if not self._in_flight:
             self._server.connections.quiet(self)

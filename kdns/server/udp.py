@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
-from kdns.core.site import Listener
+from kdns.core.listener import Listener, Reply
 from kdns.dns.query import Address, Transport
 from kdns.server.backlog import Backlog, is_near
 from kdns.server.in_flight import InFlight, outcome
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 64  # datagrams that are read before others on the loop have their turn
 LONGEST = 4096  # octets of a datagram
 UNSENT = 4096  # replies that wait to be sent; beyond them replies are lost, as on any network
+UNSENT_OCTETS = 8 << 20  # and so many octets of them
 LOOKS = 8  # full batches until it is looked how much more there is
 READ_ON = 32  # batches that are read at once where there is much
 DRAIN = 5.0  # seconds that a socket that is given up has to answer what it took
@@ -56,6 +57,7 @@ class Udp:
         self._waiting = 0
         self._backlog: Backlog[Miss] = Backlog(sock, in_flight, self._begin)
         self._unsent: deque[tuple[bytes, Route]] = deque()
+        self._unsent_octets = 0
         name = sock.getsockname()
         self._local = Address(name[0], name[1])
         port: bytes = name[1].to_bytes(2, "big")
@@ -68,7 +70,7 @@ class Udp:
         """Replies that could not be sent."""
         return self._lost
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Serve from now on."""
         self._loop.add_reader(self._sock.fileno(), self._readable)
 
@@ -86,8 +88,8 @@ class Udp:
             began = time.monotonic()
             reply, hit = self._answer(wire, client, local, (address, asked))
             if hit:
-                self.listener.hits += 1
-                self.listener.hit_seconds += time.monotonic() - began
+                self.listener.counts.hits += 1
+                self.listener.counts.hit_seconds += time.monotonic() - began
             if reply is not None:
                 self._send(reply, (address, asked))
 
@@ -95,7 +97,7 @@ class Udp:
         self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route
     ) -> tuple[bytes | None, bool]:
         """The reply to a datagram, or None: there is none, or not yet; and whether it was the memo's."""
-        entry = self.listener.memo.get(wire[2:])
+        entry = self.listener.memo.get(self.listener.key(wire, client))
         if entry is not None:
             entry.hits += 1
             return wire[:2] + (entry.reply or entry.ring.turn()), True  # type: ignore[union-attr]
@@ -108,7 +110,7 @@ class Udp:
         """The reply to a miss where it is there at once; else it is sent later."""
         made = self._in_flight.start(self.listener.reply(wire, client, local, Transport.UDP))
         if not isinstance(made, asyncio.Task):
-            return made
+            return made if isinstance(made, bytes) else None
         self._waiting += 1
         made.add_done_callback(partial(self._answered, route))
         return None
@@ -126,17 +128,18 @@ class Udp:
             return self._v6_head + octets[:16] + bytes(4)
         return self._v4_head + octets[4:8] + bytes(8)
 
-    def _answered(self, route: Route, task: "asyncio.Task[bytes | None]") -> None:
+    def _answered(self, route: Route, task: "asyncio.Task[Reply]") -> None:
         self._waiting -= 1
         reply = outcome(task)
-        if reply is not None:
+        if isinstance(reply, bytes):
             self._send(reply, route)
 
     def _send(self, reply: bytes, route: Route) -> None:
         """Send one reply in its turn, on the next turn of the loop at the earliest."""
-        if len(self._unsent) >= UNSENT:
+        if len(self._unsent) >= UNSENT or self._unsent_octets + len(reply) > UNSENT_OCTETS:
             self._lost += 1
             return
+        self._unsent_octets += len(reply)
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append((reply, route))
@@ -162,6 +165,7 @@ class Udp:
             except OSError:  # port 0, a filter, no route: of this reply alone
                 self._lost += 1
             self._unsent.popleft()
+            self._unsent_octets -= len(reply)
 
     async def close(self, timeout: float = DRAIN) -> None:
         """Give the socket up without losing a query.
@@ -216,7 +220,7 @@ class Batched(Udp):
         batch = self._batch
         began = time.monotonic()
         listener = self.listener
-        find = listener.memo.find
+        find, audience = listener.memo.find, listener.audience
         heads = batch.heads[0 : len(lengths) * mmsg.HEAD]
         parts: list[bytes] = []
         add = parts.append
@@ -225,7 +229,10 @@ class Batched(Udp):
         at = slot = misses = 0
         silent: list[int] = []
         for length in lengths:
-            entry = find(heads[at + 2 : at + length])
+            key = heads[at + 2 : at + length]
+            if audience is not None:
+                key = audience(batch.client(slot >> 1)) + key
+            entry = find(key)
             if entry is not None and (reply := entry.reply) is not None:
                 entry.hits += 1
                 if not reply:
@@ -247,11 +254,14 @@ class Batched(Udp):
             slot += 2
             at += mmsg.HEAD
         octets = b"".join(parts)
-        batch.out[0 : len(octets)] = octets
-        self._send_batch(len(lengths), silent)
+        if len(octets) <= mmsg.OUT:
+            batch.out[0 : len(octets)] = octets
+            self._send_batch(len(lengths), silent)
+        else:  # clients that take large datagrams asked for much
+            self._send_one_by_one(octets, len(lengths), silent)
         if hits := len(lengths) - misses:
-            listener.hits += hits
-            listener.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
+            listener.counts.hits += hits
+            listener.counts.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
 
     def _miss(self, i: int, length: int) -> tuple[bytes | None, bool]:
         """What the young generation of the memo does not have: as `_answer`."""
@@ -276,17 +286,37 @@ class Batched(Udp):
                 self._send(batch.reply(i), (batch.client(i), controls))
             at = end + 1
 
+    def _send_one_by_one(self, octets: bytes, count: int, silent: list[int]) -> None:
+        """Send the replies of a batch that does not fit its room."""
+        batch = self._batch
+        for i in range(count):
+            start, size = batch.out_parts[2 * i] - batch.out_start, batch.out_parts[2 * i + 1]
+            if i not in silent:
+                controls = [batch.asked(i)] if self._all else []
+                self._send(octets[start : start + size], (batch.client(i), controls))
+
     def _send_unsent(self) -> None:
         """All slots are free: what was received has been started."""
         unsent, batch = self._unsent, self._batch
         while unsent:
-            count = min(len(unsent), mmsg.MESSAGES)
+            count = _fitting(unsent)
             batch.lay(islice(unsent, count))
             sent = batch.send(0, count)
             for _ in range(sent):
-                unsent.popleft()
+                self._unsent_octets -= len(unsent.popleft()[0])
             if sent < count:
                 return
+
+
+def _fitting(unsent: "deque[tuple[bytes, Route]]") -> int:
+    """How many of the replies that wait fit one batch: one at least."""
+    count = room = 0
+    for reply, _ in islice(unsent, mmsg.MESSAGES):
+        room += len(reply)
+        if room > mmsg.OUT:
+            break
+        count += 1
+    return count
 
 
 def serve(sock: socket.socket, listener: Listener, in_flight: InFlight) -> Udp:

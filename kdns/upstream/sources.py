@@ -5,9 +5,9 @@ resolv.conf is a file that is just being written.
 """
 
 import logging
-import os
 from collections.abc import Sequence
 
+from kdns.core.files import stamp
 from kdns.upstream.targets import nameservers, Target
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ class Sources:
     def __init__(self, sources: Sequence[Target | str]) -> None:
         self._sources = sources
         self.paths = [source for source in sources if isinstance(source, str)]
-        self._stamps = {path: _stamp(path) for path in self.paths}
+        self._stamps = {path: stamp(path) for path in self.paths}
         self._files = {path: nameservers(path) for path in self.paths}
 
     @property
@@ -36,10 +36,10 @@ class Sources:
         return any(changed)
 
     def _look(self, path: str) -> bool:
-        stamp = _stamp(path)
-        if stamp == self._stamps[path]:
+        found_stamp = stamp(path)
+        if found_stamp == self._stamps[path]:
             return False
-        self._stamps[path] = stamp
+        self._stamps[path] = found_stamp
         try:
             found = nameservers(path)
         except (OSError, ValueError) as error:
@@ -52,12 +52,3 @@ class Sources:
         self._files[path] = found
         log.info("%s has changed, its nameservers are %s", path, ", ".join(target.host for target in found))
         return True
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    """What changes when a file does, a symlink's target being the file; None where there is none."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
-from kdns.config.directive import host_port
+from kdns.config.values import host_port
 
 log = logging.getLogger(__name__)
 

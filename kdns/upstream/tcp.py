@@ -131,13 +131,13 @@ class Streams:
         young = [stream for stream in self._open if not self._age or now - stream.born < self._age]
         best = min(young, key=lambda stream: len(stream.outstanding), default=None)
         if best is None or (len(best.outstanding) and len(self._open) < CONNECTIONS):
-            self._reuse.missed()
+            self._reuse.misses += 1
             best = Stream(self, now)
             self._open.append(best)
         elif len(best.outstanding) >= QUESTIONS:
             raise UpstreamError(f"{QUESTIONS} questions are under way on each of its connections")
         else:
-            self._reuse.hit()
+            self._reuse.hits += 1
         best.used = now
         return best
 

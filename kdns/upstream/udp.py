@@ -63,7 +63,7 @@ class Datagrams:
         if port is None or port.worn(time.monotonic()):
             port = self._fresh()
         else:
-            self._reuse.hit()
+            self._reuse.hits += 1
         id, replied = port.outstanding.add(question, expires)
         port.ids.add(id)
         if not self._unsent:
@@ -100,7 +100,7 @@ class Datagrams:
             asyncio.get_running_loop().add_reader(self._selector.fileno(), self._readable)
         self._selector.register(sock, selectors.EVENT_READ, port)
         self._open.add(port)
-        self._reuse.missed()
+        self._reuse.misses += 1
         return port
 
     def _readable(self) -> None:

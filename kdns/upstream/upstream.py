@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import asyncio_dgram
 
+from kdns.core.plugin import Kept
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.reply import decode
@@ -35,7 +36,7 @@ CHECK = 1.0  # seconds that a check waits for its reply
 SMOOTHING = 1 / 8  # the weight of the latest reply in the latency
 
 
-class Options(NamedTuple):
+class Terms(NamedTuple):
     """How an upstream is asked. Seconds."""
 
     expire: float = 10.0
@@ -51,13 +52,20 @@ class Options(NamedTuple):
     random_case: bool = False  # over UDP letters of the name are upper or lower case by chance (0x20)
 
 
-class Upstream:
+class Exclusion:
+    """Why an upstream is not to be asked. Two with the same reason are two, each its owner's to take back."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+class Upstream(Kept):
     """A server that questions are forwarded to, with its sockets and its health."""
 
-    def __init__(self, target: Target, asking: Options, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target: Target, asking: Terms, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
         self.target, self.name = target, str(target)
         self.latency = 0.0  # seconds, smoothed; 0: not known yet
-        self.excluded = ""  # why it is not to be asked, or nothing
+        self.exclusions: list[Exclusion] = []  # whoever takes the upstream out has one of its own here
         self._asking, self._tallies = asking, tallies
         self._to = (self.name,)
         address = (target.host, target.port)
@@ -82,7 +90,7 @@ class Upstream:
         if self._closed:
             raise UpstreamError("the server is ending")
         began = time.monotonic()
-        to = self._tallies.requests.values
+        to = self._tallies.requests
         to[self._to] = to.get(self._to, 0.0) + 1
         tcp = tcp or self.target.tls
         opt = _opt(size, query.do) if tcp or self.edns.offered(began, after_silence) else b""
@@ -122,7 +130,7 @@ class Upstream:
             try:
                 wire = await self._datagrams.ask(head + asked + opt, asked, expires)
             except Spoofed:
-                self._tallies.spoofed.add(self.name)
+                self._tallies.spoofed.labels(self.name).inc()
                 wire = await self._streams.ask(head + question + opt, question, expires)
             if asked is not question and wire[4:6] == b"\0\1":  # names that point at the question are spelled as it was asked
                 wire = wire[:12] + question + wire[12 + len(question) :]
@@ -134,7 +142,7 @@ class Upstream:
     @property
     def usable(self) -> bool:
         """Neither down nor taken out."""
-        return not (self.excluded or self.health.down)
+        return not (self.exclusions or self.health.down)
 
     def _state(self) -> tuple[float, bool, bool]:
         return self.latency, not self.usable, self.edns.absent(time.monotonic())
@@ -169,7 +177,7 @@ class Upstream:
                 return
             extended, plain = await asyncio.gather(self._ping(True), self._ping(False), return_exceptions=True)
         except UpstreamError:
-            self._tallies.failed_checks.add("forward", self.name)
+            self._tallies.check_failed(self.name)
             raise
         if extended is None:
             self.edns.passed = time.monotonic()
@@ -177,7 +185,7 @@ class Upstream:
             self.edns.silent(time.monotonic())
             self.edns.answered_without()
         else:
-            self._tallies.failed_checks.add("forward", self.name)
+            self._tallies.check_failed(self.name)
             raise plain
 
     async def _check_edns(self) -> bool:

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from kdns.cluster.answers import Answers, Options
+from kdns.cluster.answers import Answers, Schema
 from kdns.cluster.listing import listing, STEP
 from kdns.cluster.objects import Service
 from kdns.cluster.store import Store
@@ -61,7 +61,7 @@ def test_what_is_listed_is_what_is_said_and_nothing_is_missing(options: dict[str
     rnd = random.Random(seed)
     store = Store()
     store.put(*[random_object(rnd) for _ in range(30)])
-    answers = Answers(store, Options(zones=ZONES, **options))  # type: ignore[arg-type]
+    answers = Answers(store, Schema(zones=ZONES, **options))  # type: ignore[arg-type]
     for origin in ZONES:
         found = listed(answers, origin)
         for (name, type), rdata in found.items():
@@ -75,7 +75,7 @@ def test_what_is_listed_is_what_is_said_and_nothing_is_missing(options: dict[str
 def test_a_zone_of_a_prefix_has_its_addresses_alone() -> None:
     store = Store()
     store.put(*objects("ns p\nsvc p/a 10.1.255.255\nsvc p/b 10.2.0.0\nsvc p/c 10.2.255.255\nsvc p/d 10.3.0.0"))
-    answers = Answers(store, Options(zones=("cluster.local.", "2.10.in-addr.arpa.")))
+    answers = Answers(store, Schema(zones=("cluster.local.", "2.10.in-addr.arpa.")))
     found = {name for name, type in listed(answers, "2.10.in-addr.arpa.") if type == PTR}
     assert {"0.0.2.10.in-addr.arpa.", "255.255.2.10.in-addr.arpa."} == found
 
@@ -85,7 +85,7 @@ def test_a_listing_comes_in_short_steps_and_bears_changes() -> None:
     store.put(*objects("ns p\nsvc p/web 10.96.0.1 http:80/tcp\nsvc p/late 10.96.0.2"), Service("p/db", (), ()))
     many = [f"10.1.{i >> 8}.{i & 255}" for i in range(5000)]
     store.put(slice_("p/db-1", "p/db", many, objects("svc p/x 10.9.9.9 a:1/tcp b:2/tcp")[0].ports, 5000))  # type: ignore[union-attr]
-    answers = Answers(store, Options(zones=ZONES))
+    answers = Answers(store, Schema(zones=ZONES))
     steps = listing(answers, Query("cluster.local.", 252), "cluster.local.")
     first = next(steps)
     records = sizes = 0

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kdns.config.corefile import parse, ServerBlock
-from kdns.config.directive import Directive, host_port, Key, origins, seconds
-from kdns.errors import CorefileError
+from kdns.config.corefile import parse
+from kdns.config.directive import Directive
+from kdns.config.values import host_port, origins, seconds
+from kdns.errors import CorefileError, FileError
 
 KUBEADM = """
 .:53 {
@@ -43,11 +44,11 @@ class Memory(dict[str, str]):
 
     def read(self, path: str) -> str:
         if path not in self:
-            raise FileNotFoundError(2, "No such file or directory", path)
+            raise FileError(path, "no such file or directory", missing=True)
         if self[path] == "denied":
-            raise PermissionError(13, "Permission denied", path)
+            raise FileError(path, "permission denied")
         if self[path] == "latin":
-            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+            raise FileError(path, "it is not UTF-8 text")
         return self[path]
 
     def glob(self, pattern: str) -> list[str]:
@@ -247,7 +248,7 @@ REFUSED = {
     "(common) {\n}\n. {\nimport comon\n}": (
         "Corefile:4: cannot import comon: no such file or snippet, did you mean 'common'?"
     ),
-    ". {\nimport secret\n}": "Corefile:2: cannot import secret: Permission denied",
+    ". {\nimport secret\n}": "Corefile:2: cannot import secret: permission denied",
     ". {\nimport latin\n}": "Corefile:2: cannot import latin: it is not UTF-8 text",
     ". {\nimport loop\n}": "loop:1: imports go in a circle: loop -> loop",
     ". {\nimport ping\n}": "pong:2: imports go in a circle: ping -> pong -> ping",
@@ -327,11 +328,6 @@ def test_keys(text: str, expected: list[str]) -> None:
 def test_prefixes(prefix: str, count: int, first: str, last: str) -> None:
     zones = origins(prefix)
     assert (count, first, last) == (len(zones), zones[0], zones[-1])
-
-
-def test_zones_of_a_block() -> None:
-    block = ServerBlock((Key("dns", "a.", 53), Key("tls", "a.", 853), Key("dns", "b.", 53)), (), "Corefile", 1)
-    assert ("a.", "b.") == block.zones
 
 
 @pytest.mark.parametrize(

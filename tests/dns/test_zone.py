@@ -337,7 +337,7 @@ def test_an_answer_says_what_it_was_made_from() -> None:
     for name, type in (("a.example.", A), ("a.example.", TXT), ("b.example.", A)):
         response = zone.lookup(name, type).response
         assert (("db.example",), float("inf"), "file", True) == (
-            response.depends, response.stable_for, response.made_by, response.authoritative,
+            response.depends, response.stable_for, response.made.by, response.authoritative,
         )  # fmt: skip
 
 

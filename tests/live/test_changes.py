@@ -19,7 +19,7 @@ import dns.message
 import msgspec
 import pytest
 
-from kdns.cluster.answers import Answers, Options
+from kdns.cluster.answers import Answers, Schema
 from kdns.cluster.apiserver.resources import resources
 from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
@@ -225,7 +225,7 @@ def fresh(plane: ControlPlane) -> tuple[Store, list[tuple[str, str]]]:
 
 def zone_of(store: Store, wire: Callable[[str, str], bytes], asked: list[tuple[str, str]]) -> dict[Any, tuple[str, ...]]:
     """What the store says to each question, without a server or a memo."""
-    answers = Answers(store, Options(ZONES, pods="verified"))
+    answers = Answers(store, Schema(ZONES, pods="verified"))
     out = {}
     for name, type in asked:
         query = decode(wire(name, type))

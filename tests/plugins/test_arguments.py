@@ -43,14 +43,14 @@ CASES = [
     ),
     ("loadbalance shuffle", "Corefile:2: loadbalance: 'shuffle' is none of round_robin, weighted"),
     ("loadbalance weighted", "Corefile:2: loadbalance: takes 2 arguments, has 1"),
-    ("loadbalance {\nreload 5s\n}", "Corefile:3: loadbalance: unknown option 'reload'"),
+    ("loadbalance {\nreload 5s\n}", "Corefile:2: loadbalance: reload is for weighted, which reads a file: take it out"),
     (
         "loadbalance {\nprefer 10.0.0.0/33\n}",
-        "Corefile:3: loadbalance: prefer: '10.0.0.0/33' is no prefix such as 10.0.0.0/8 or 2001:db8::/32",
+        "Corefile:3: loadbalance: prefer: '10.0.0.0/33' is not a prefix such as 10.0.0.0/8 or 2001:db8::/32",
     ),
     (
         "loadbalance weighted /nonexistent/w {\nreload 0s\n}",
-        "Corefile:2: loadbalance: there is no file '/nonexistent/w'",
+        "Corefile:2: loadbalance: cannot read /nonexistent/w: no such file or directory",
     ),
     (
         "prometheus 9153",

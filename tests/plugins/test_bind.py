@@ -1,7 +1,7 @@
 import pytest
 
 from kdns.plugins import bind
-from tests.support.configured import in_block, instance_of
+from tests.support.configured import generation_of, in_block
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +25,9 @@ def _interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_addresses(block: str, expected: list[str]) -> None:
-    instance = instance_of(in_block(block))
-    assert expected == instance.sites[0].addresses
-    assert [(address, 53) for address in expected or [""]] == list(instance.listeners)
+    generation = generation_of(in_block(block))
+    assert expected == generation.blocks[0].addresses
+    assert [("dns", address, 53) for address in expected or [""]] == list(generation.listeners)
 
 
 def test_the_loopback_interface_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ def test_ttls_count_down_and_the_rest_stays() -> None:
     assert [rrset[:2] + rrset[3:] for rrset in asked.answer] == [rrset[:2] + rrset[3:] for rrset in shown.answer]
     assert all(type(rrset) is RRset for rrset in shown.answer)
     assert (NOERROR, RA | AD, False, True, "cache", "hit") == (
-        shown.rcode, shown.flags, shown.authoritative, shown.foreign, shown.made_by, shown.cached,
+        shown.rcode, shown.flags, shown.authoritative, shown.foreign, shown.made.by, shown.made.cached,
     )  # fmt: skip
     assert [300, 20] == [rrset.ttl for rrset in fresh_response(entry, 107, keepttl=True).answer]
     assert [20, 1, 0, -5] == [entry.left(second) for second in (100, 119, 120, 125)]

@@ -7,7 +7,7 @@ from kdns.dns.query import Query
 from kdns.dns.response import ExtendedError, Response
 from kdns.dns.types import NXDOMAIN, SERVFAIL
 from kdns.plugins.errors import Errors
-from tests.support.configured import ask, in_block, instance_of
+from tests.support.configured import ask, generation_of, in_block
 
 TIMEOUT = Response(rcode=SERVFAIL, error=ExtendedError(22, "10.0.0.1:53: i/o timeout"))
 CONSOLIDATE = 'errors {\nconsolidate 50ms ".* timeout$" warning\nconsolidate 1h "^other"\n}'
@@ -33,7 +33,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
 )
 def test_a_line_for_each_error(answer: Response, expected: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    asyncio.run(ask(instance_of(in_block("errors"), answer), "Example.org", "A"))
+    asyncio.run(ask(generation_of(in_block("errors"), answer), "Example.org", "A"))
     assert expected == logged(caplog)
 
 
@@ -43,7 +43,7 @@ def test_a_line_for_each_error(answer: Response, expected: list[str], caplog: py
 )
 def test_a_traceback_only_when_asked_for(block: str, levels: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    asyncio.run(ask(instance_of(in_block(block), broken), "example.org", "TYPE4711"))
+    asyncio.run(ask(generation_of(in_block(block), broken), "example.org", "TYPE4711"))
     assert levels == [record.levelname for record in caplog.records if record.name == "kdns.plugins.errors"]
     assert "RuntimeError" in caplog.text
     assert logged(caplog)[-1] == "[ERROR] 2 example.org. TYPE4711: RuntimeError: two lines"
@@ -71,9 +71,9 @@ def test_errors_are_consolidated(
     caplog.set_level(logging.INFO)
 
     async def run() -> None:
-        instance = instance_of(in_block(block), TIMEOUT)
+        generation = generation_of(in_block(block), TIMEOUT)
         for _ in range(times):
-            await ask(instance, "example.org", "A")
+            await ask(generation, "example.org", "A")
         await asyncio.sleep(0.1)
 
     asyncio.run(run())
@@ -84,13 +84,13 @@ def test_what_was_counted_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -
     caplog.set_level(logging.INFO)
 
     async def run() -> bool:
-        instance = instance_of(in_block(CONSOLIDATE.replace("50ms", "1h")), TIMEOUT)
-        [plugin] = instance.sites[0].plugin("errors")
+        generation = generation_of(in_block(CONSOLIDATE.replace("50ms", "1h")), TIMEOUT)
+        [plugin] = generation.blocks[0].named("errors")
         assert isinstance(plugin, Errors)
         running = asyncio.ensure_future(plugin.run())
         await asyncio.sleep(0)
         for _ in range(2):
-            await ask(instance, "example.org", "A")
+            await ask(generation, "example.org", "A")
         timer = plugin.patterns[0].timer
         running.cancel()
         await asyncio.wait([running])

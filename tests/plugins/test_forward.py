@@ -17,13 +17,13 @@ import dns.message
 import dns.rcode
 import pytest
 
-from kdns.core.metrics import Metric
-from kdns.core.site import Instance
+from kdns.core.generation import Generation
 from kdns.dns.query import Query, Transport
 from kdns.dns.types import RD, SERVFAIL
 from kdns.errors import UpstreamError
 from kdns.plugins.forward import Forward
-from kdns.server.load import configure
+from kdns.server.load import load
+from kdns.upstream.upstream import Exclusion
 from tests.support.configured import answers, ask, in_block, refused
 from tests.support.upstream import address, answer, Asked, certificate, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
 
@@ -31,14 +31,15 @@ UNBOUND = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
 
 
 @asynccontextmanager
-async def serving(corefile: str) -> AsyncIterator[Instance]:
-    """An instance of a Corefile; once it is closed, no socket and no task of it is left."""
+async def serving(corefile: str) -> AsyncIterator[Generation]:
+    """An generation of a Corefile; once it is closed, no socket and no task of it is left."""
     before = _open()
-    instance = configure(corefile)
+    generation = load(corefile)
+    generation.metrics.registry()
     try:
-        yield instance
+        yield generation
     finally:
-        await instance.close()
+        await generation.close()
     for _ in range(100):  # what an upstream of the tests has open ends a little later
         if _open() == before:
             break
@@ -55,8 +56,8 @@ def forwarding(*ports: int, options: str = "", scheme: str = "") -> str:
     return in_block(f"forward . {to} {{\n{options}\n}}")
 
 
-def plugin(instance: Instance) -> Forward:
-    found = instance.sites[0].plugin("forward")[0]
+def plugin(generation: Generation) -> Forward:
+    found = generation.blocks[0].named("forward")[0]
     assert isinstance(found, Forward)
     return found
 
@@ -131,7 +132,7 @@ def test_all_options_are_read() -> None:
         failover SERVFAIL
         source_address 127.0.0.1
     """
-    asyncio.run(configure(in_block(f"forward . tls://127.0.0.1 127.0.0.2 {{{options}}}")).close())
+    asyncio.run(load(in_block(f"forward . tls://127.0.0.1 127.0.0.2 {{{options}}}")).close())
 
 
 TAKEN = [
@@ -152,9 +153,9 @@ def test_which_names_are_forwarded(origin: str, option: str, name: str, taken: b
     async def run() -> None:
         async with FakeUpstream() as up:
             line = f"forward {origin} 127.0.0.1:{up.port} {{\n{option}\n}}"
-            async with serving(in_block(line)) as instance:
+            async with serving(in_block(line)) as generation:
                 expected = ["192.0.2.1"] if taken else []
-                assert expected == answers(await ask(instance, name))
+                assert expected == answers(await ask(generation, name))
 
     asyncio.run(run())
 
@@ -166,8 +167,8 @@ def both_ways(script: Script, name: str = "www.example.org", options: str = "", 
     """A reply through *forward*, and what its upstream was asked."""
 
     async def run() -> tuple[Any, list[Asked]]:
-        async with FakeUpstream(script) as up, serving(forwarding(up.port, options=options)) as instance:
-            return await ask(instance, name, **asking), up.asked
+        async with FakeUpstream(script) as up, serving(forwarding(up.port, options=options)) as generation:
+            return await ask(generation, name, **asking), up.asked
 
     return asyncio.run(run())
 
@@ -204,10 +205,10 @@ def test_who_shares_an_answer_learns_what_was_validated(
         return [answer(asked, f"{asked.name} 60 IN A 192.0.2.1", flags="QR RD RA AD")]
 
     async def run() -> None:
-        async with FakeUpstream(validated) as up, serving(in_block(f"cache\nforward . 127.0.0.1:{up.port}")) as instance:
+        async with FakeUpstream(validated) as up, serving(in_block(f"cache\nforward . 127.0.0.1:{up.port}")) as generation:
             for asking, expected in (first, second):
                 flags = dns.flags.from_text(asking.get("flags", "RD"))
-                reply = await ask(instance, "www.example.org", **{**asking, "flags": flags})
+                reply = await ask(generation, "www.example.org", **{**asking, "flags": flags})
                 assert expected == bool(reply.flags & dns.flags.AD)
 
     asyncio.run(run())
@@ -230,9 +231,9 @@ def test_edns_is_ours_on_each_side(client: dict[str, Any]) -> None:
     cookie = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"01234567")
 
     async def run() -> tuple[dns.message.Message, list[Asked]]:
-        async with FakeUpstream(lambda q: [answer(q, options=[cookie])]) as up, serving(forwarding(up.port)) as instance:
+        async with FakeUpstream(lambda q: [answer(q, options=[cookie])]) as up, serving(forwarding(up.port)) as generation:
             asking = {**client, "options": [cookie]} if client else {}
-            return await ask(instance, "www.example.org", **asking), up.asked
+            return await ask(generation, "www.example.org", **asking), up.asked
 
     reply, questions = asyncio.run(run())
     asked = questions[0].message
@@ -247,9 +248,9 @@ def test_a_server_that_does_not_know_edns_is_asked_without() -> None:
         def old(asked: Asked) -> Sequence[Step]:
             return [answer(asked, rcode="FORMERR", edns=False)] if asked.message.edns >= 0 else address(asked)
 
-        async with FakeUpstream(old) as up, serving(forwarding(up.port)) as instance:
+        async with FakeUpstream(old) as up, serving(forwarding(up.port)) as generation:
             for _ in range(2):
-                assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org", use_edns=0))
+                assert ["192.0.2.1"] == answers(await ask(generation, "www.example.org", use_edns=0))
             assert [0, -1, -1] == [asked.message.edns for asked in up.asked]
 
     asyncio.run(run())
@@ -288,13 +289,13 @@ def test_a_path_that_drops_edns_costs_one_question() -> None:
             return address(asked) if asked.message.edns < 0 else []
 
         options = "read_timeout 100ms\nhealth_check 20ms"
-        async with FakeUpstream(path) as up, serving(forwarding(up.port, options=options)) as instance:
+        async with FakeUpstream(path) as up, serving(forwarding(up.port, options=options)) as generation:
             for n in range(5):
-                assert ["192.0.2.1"] == answers(await ask(instance, f"{n}.example.org", use_edns=0))
+                assert ["192.0.2.1"] == answers(await ask(generation, f"{n}.example.org", use_edns=0))
             edns = [asked.message.edns for asked in up.asked if asked.name != "."]
             assert [0, -1, -1, -1, -1, -1] == edns
-            assert 1.0 == counted(instance, "kdns_forward_without_edns", f"127.0.0.1:{up.port}")
-            assert plugin(instance).upstreams[0].usable
+            assert 1.0 == counted(generation, "kdns_forward_without_edns", f"127.0.0.1:{up.port}")
+            assert plugin(generation).upstreams[0].usable
 
     asyncio.run(run())
 
@@ -403,13 +404,13 @@ def flood(asked: Asked) -> Sequence[Step]:
 
 def test_who_is_guessed_at_asks_over_tcp_and_from_another_port_then() -> None:
     async def run() -> None:
-        async with FakeUpstream(flood) as up, serving(forwarding(up.port)) as instance:
-            replies = await asyncio.gather(*(ask(instance, f"{n}.example.org") for n in range(8)))
+        async with FakeUpstream(flood) as up, serving(forwarding(up.port)) as generation:
+            replies = await asyncio.gather(*(ask(generation, f"{n}.example.org") for n in range(8)))
             assert [["192.0.2.1"]] * 8 == [answers(reply) for reply in replies]
             assert {"udp": 8, "tcp": 8} == Counter(asked.transport for asked in up.asked)
-            assert 8 == counted(instance, "kdns_forward_spoofed_total", f"127.0.0.1:{up.port}")
+            assert 8 == counted(generation, "kdns_forward_spoofed_total", f"127.0.0.1:{up.port}")
             up.script = address
-            await ask(instance, "again.example.org")
+            await ask(generation, "again.example.org")
             ports = {asked.client[1] for asked in up.asked[:-1]}
             assert ("udp", False) == (up.asked[-1].transport, up.asked[-1].client[1] in ports)
 
@@ -422,9 +423,9 @@ def test_many_questions_are_under_way_at_once() -> None:
         return [0.1 - n / 4000, answer(asked, f"{asked.name} 60 IN A 192.0.2.{n}")]
 
     async def run() -> None:
-        async with FakeUpstream(slow) as up, serving(forwarding(up.port)) as instance:
+        async with FakeUpstream(slow) as up, serving(forwarding(up.port)) as generation:
             for transport in Transport:
-                asks = [ask(instance, f"{n}.example.org", transport=transport) for n in range(200)]
+                asks = [ask(generation, f"{n}.example.org", transport=transport) for n in range(200)]
                 replies = await asyncio.wait_for(asyncio.gather(*asks), 2)
                 assert [[f"192.0.2.{n}"] for n in range(200)] == [answers(reply) for reply in replies]
             assert up.connections <= 16
@@ -458,9 +459,9 @@ def test_failures_say_why(kind: str, script: Script, options: str, transport: Tr
     async def run() -> None:
         async with (
             FakeUpstream(script) as up,
-            serving(forwarding(up.port, options=f"read_timeout 100ms\n{options}")) as instance,
+            serving(forwarding(up.port, options=f"read_timeout 100ms\n{options}")) as generation,
         ):
-            reply = await ask(instance, "www.example.org", transport=transport, use_edns=0)
+            reply = await ask(generation, "www.example.org", transport=transport, use_edns=0)
             assert dns.rcode.SERVFAIL == reply.rcode()
             assert [expected.replace("PORT", str(up.port))] == why(reply)
             assert 2 == sum(asked.name == "www.example.org." for asked in up.asked)  # twice as many as upstreams
@@ -473,9 +474,9 @@ def test_a_closed_port_moves_on_at_once(closed_port: int, transport: Transport) 
     async def run() -> None:
         async with (
             FakeUpstream() as up,
-            serving(forwarding(closed_port, up.port, options="policy sequential")) as instance,
+            serving(forwarding(closed_port, up.port, options="policy sequential")) as generation,
         ):
-            reply = await asyncio.wait_for(ask(instance, "www.example.org", transport=transport), 1)
+            reply = await asyncio.wait_for(ask(generation, "www.example.org", transport=transport), 1)
             assert ["192.0.2.1"] == answers(reply)
 
     asyncio.run(run())
@@ -483,8 +484,8 @@ def test_a_closed_port_moves_on_at_once(closed_port: int, transport: Transport) 
 
 def test_all_ports_closed_says_so(closed_port: int) -> None:
     async def run() -> None:
-        async with serving(forwarding(closed_port)) as instance:
-            reply = await asyncio.wait_for(ask(instance, "www.example.org", use_edns=0), 1)
+        async with serving(forwarding(closed_port)) as generation:
+            reply = await asyncio.wait_for(ask(generation, "www.example.org", use_edns=0), 1)
             assert [f"23 127.0.0.1:{closed_port}: connection refused"] == why(reply)
 
     asyncio.run(run())
@@ -496,20 +497,20 @@ def test_a_dead_upstream_costs_one_query_only(monkeypatch: pytest.MonkeyPatch) -
     async def run() -> None:
         async with FakeUpstream(silent) as dead, FakeUpstream() as up:
             options = "policy sequential\nread_timeout 400ms\nhealth_check 50ms\nmax_fails 1"
-            async with serving(forwarding(dead.port, up.port, options=options)) as instance:
+            async with serving(forwarding(dead.port, up.port, options=options)) as generation:
                 loop = asyncio.get_running_loop()
                 took = []
                 for n in range(20):
                     began = loop.time()
-                    assert ["192.0.2.1"] == answers(await ask(instance, f"{n}.example.org"))
+                    assert ["192.0.2.1"] == answers(await ask(generation, f"{n}.example.org"))
                     took.append(loop.time() - began > 0.39)
                 assert [True] + [False] * 19 == took
                 await asyncio.sleep(0.2)  # a check fails
-                assert [True, False] == [upstream.health.down for upstream in plugin(instance).upstreams]
+                assert [True, False] == [upstream.health.down for upstream in plugin(generation).upstreams]
                 dead.script = address
                 await asyncio.sleep(0.4)
-                assert [False, False] == [upstream.health.down for upstream in plugin(instance).upstreams]
-                await ask(instance, "again.example.org")
+                assert [False, False] == [upstream.health.down for upstream in plugin(generation).upstreams]
+                await ask(generation, "again.example.org")
                 assert "again.example.org." == dead.asked[-1].name
 
     asyncio.run(run())
@@ -524,8 +525,8 @@ def test_what_a_check_asks(options: str, question: str, recursion: bool) -> None
     options = f"read_timeout 50ms\n{options}"
 
     async def run() -> None:
-        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options=options)) as instance:
-            await ask(instance, "www.example.org")
+        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options=options)) as generation:
+            await ask(generation, "www.example.org")
             check = next(asked for asked in up.asked if asked.name != "www.example.org.")
             asked = check.message.question[0]
             assert (question, recursion, "tcp" if "tcp" in options else "udp") == (
@@ -541,19 +542,19 @@ ALL_DOWN = [("", ["192.0.2.1"], 1.0), ("failfast_all_unhealthy_upstreams", [], 1
 @pytest.mark.parametrize(("options", "expected", "broken"), ALL_DOWN)
 def test_all_are_down(options: str, expected: list[str], broken: float) -> None:
     async def run() -> None:
-        async with FakeUpstream() as up, serving(forwarding(up.port, options=options)) as instance:
-            plugin(instance).upstreams[0].health.fails = 2
-            assert expected == answers(await ask(instance, "www.example.org"))
-            assert broken == counted(instance, "coredns_forward_healthcheck_broken_total")
+        async with FakeUpstream() as up, serving(forwarding(up.port, options=options)) as generation:
+            plugin(generation).upstreams[0].health.fails = 2
+            assert expected == answers(await ask(generation, "www.example.org"))
+            assert broken == counted(generation, "coredns_forward_healthcheck_broken_total")
 
     asyncio.run(run())
 
 
 def test_max_fails_0_checks_nothing(closed_port: int) -> None:
     async def run() -> None:
-        async with serving(forwarding(closed_port, options="max_fails 0")) as instance:
-            await ask(instance, "www.example.org")
-            health = plugin(instance).upstreams[0].health
+        async with serving(forwarding(closed_port, options="max_fails 0")) as generation:
+            await ask(generation, "www.example.org")
+            health = plugin(generation).upstreams[0].health
             assert (False, False) == (health.suspect, health.down)
 
     asyncio.run(run())
@@ -565,9 +566,9 @@ def test_one_deadline_for_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with FakeUpstream(silent) as a, FakeUpstream(silent) as b:
             options = "read_timeout 200ms\nmax_connect_attempts 0"
-            async with serving(forwarding(a.port, b.port, options=options)) as instance:
+            async with serving(forwarding(a.port, b.port, options=options)) as generation:
                 began = asyncio.get_running_loop().time()
-                reply = await ask(instance, "www.example.org")
+                reply = await ask(generation, "www.example.org")
                 assert 0.3 < asyncio.get_running_loop().time() - began < 1.5
                 assert dns.rcode.SERVFAIL == reply.rcode()
 
@@ -577,48 +578,48 @@ def test_one_deadline_for_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("attempts", "expected"), [("1", 1), ("3", 3)])
 def test_max_connect_attempts(attempts: str, expected: int, closed_port: int) -> None:
     async def run() -> None:
-        async with serving(forwarding(closed_port, options=f"max_connect_attempts {attempts}")) as instance:
-            await ask(instance, "www.example.org")
-            assert expected == counted(instance, "coredns_forward_requests_total", f"127.0.0.1:{closed_port}")
+        async with serving(forwarding(closed_port, options=f"max_connect_attempts {attempts}")) as generation:
+            await ask(generation, "www.example.org")
+            assert expected == counted(generation, "coredns_forward_requests_total", f"127.0.0.1:{closed_port}")
 
     asyncio.run(run())
 
 
-def counted(instance: Instance, name: str, *labels: str) -> float:
-    for collector in instance.collectors:
-        for metric in collector():
-            if isinstance(metric, Metric) and metric.name == name:
-                return metric.values.get(labels, 0.0)
-    raise AssertionError(f"no metric {name}")
+def counted(generation: Generation, name: str, *labels: str) -> float:
+    for family in generation.metrics.registry().collect():
+        for sample in family.samples:
+            if sample.name == name and labels == tuple(sample.labels.values()):
+                return sample.value
+    return 0.0
 
 
 def test_over_max_concurrent_is_refused_and_counted() -> None:
     async def run() -> None:
         async with (
             FakeUpstream(lambda q: [0.1, honest(q)]) as up,
-            serving(forwarding(up.port, options="max_concurrent 2")) as instance,
+            serving(forwarding(up.port, options="max_concurrent 2")) as generation,
         ):
-            replies = await asyncio.gather(*(ask(instance, f"{n}.example.org", use_edns=0) for n in range(5)))
+            replies = await asyncio.gather(*(ask(generation, f"{n}.example.org", use_edns=0) for n in range(5)))
             codes = Counter(dns.rcode.to_text(reply.rcode()) for reply in replies)
             assert {"NOERROR": 2, "REFUSED": 3} == codes
             assert ["0 2 queries wait for upstreams already (max_concurrent)"] == why(replies[4])
-            assert 3 == counted(instance, "coredns_forward_max_concurrent_rejects_total")
-            assert ["192.0.2.1"] == answers(await ask(instance, "again.example.org"))
+            assert 3 == counted(generation, "coredns_forward_max_concurrent_rejects_total")
+            assert ["192.0.2.1"] == answers(await ask(generation, "again.example.org"))
 
     asyncio.run(run())
 
 
 def test_a_query_that_is_given_up_leaves_nothing_behind() -> None:
     async def run() -> None:
-        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options="max_concurrent 1")) as instance:
+        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options="max_concurrent 1")) as generation:
             for transport in Transport:
-                task = asyncio.ensure_future(ask(instance, "www.example.org", transport=transport))
+                task = asyncio.ensure_future(ask(generation, "www.example.org", transport=transport))
                 await asyncio.sleep(0.05)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
             up.script = address
-            assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org"))
+            assert ["192.0.2.1"] == answers(await ask(generation, "www.example.org"))
 
     asyncio.run(run())
 
@@ -627,10 +628,10 @@ def test_a_query_that_is_given_up_leaves_nothing_behind() -> None:
 def test_what_waits_at_the_end_ends_too(transport: Transport) -> None:
     async def run() -> None:
         options = "max_connect_attempts 0"
-        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options=options)) as instance:
-            waiting = asyncio.ensure_future(ask(instance, "www.example.org", transport=transport))
+        async with FakeUpstream(silent) as up, serving(forwarding(up.port, options=options)) as generation:
+            waiting = asyncio.ensure_future(ask(generation, "www.example.org", transport=transport))
             await asyncio.sleep(0.05)
-            await instance.close()
+            await generation.close()
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
 
@@ -657,9 +658,9 @@ POLICIES = [
 def test_policies(policy: str, holds: Any) -> None:
     async def run() -> None:
         async with three() as ups:
-            async with serving(forwarding(*(up.port for up in ups), options=f"policy {policy}")) as instance:
+            async with serving(forwarding(*(up.port for up in ups), options=f"policy {policy}")) as generation:
                 for n in range(60):
-                    await ask(instance, f"{n}.example.org")
+                    await ask(generation, f"{n}.example.org")
             assert holds([len(up.asked) for up in ups]), [len(up.asked) for up in ups]
 
     asyncio.run(run())
@@ -669,9 +670,9 @@ def test_the_fastest_is_asked_most_and_the_others_now_and_then() -> None:
     async def run() -> None:
         async with three() as ups:
             ups[0].script = ups[2].script = lambda q: [0.02, honest(q)]
-            async with serving(forwarding(*(up.port for up in ups), options="policy fastest")) as instance:
+            async with serving(forwarding(*(up.port for up in ups), options="policy fastest")) as generation:
                 for n in range(200):
-                    await ask(instance, f"{n}.example.org")
+                    await ask(generation, f"{n}.example.org")
             slow, fast = len(ups[0].asked) + len(ups[2].asked), len(ups[1].asked)
             assert fast > 150 and 2 < slow < 50, (fast, slow)
 
@@ -682,12 +683,12 @@ def test_failover_asks_the_next_and_returns_the_last() -> None:
     async def run() -> None:
         async with three() as ups:
             options = "policy sequential\nfailover SERVFAIL REFUSED"
-            async with serving(forwarding(*(up.port for up in ups), options=options)) as instance:
+            async with serving(forwarding(*(up.port for up in ups), options=options)) as generation:
                 ups[0].script = lambda q: [answer(q, rcode="SERVFAIL")]
                 ups[1].script = lambda q: [answer(q, rcode="REFUSED")]
-                assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org"))
+                assert ["192.0.2.1"] == answers(await ask(generation, "www.example.org"))
                 ups[2].script = ups[1].script
-                assert dns.rcode.REFUSED == (await ask(instance, "www.example.org")).rcode()
+                assert dns.rcode.REFUSED == (await ask(generation, "www.example.org")).rcode()
                 assert [2, 2, 2] == [len(up.asked) for up in ups]
 
     asyncio.run(run())
@@ -706,35 +707,36 @@ def test_next_asks_the_next_forward(option: str, rcode: str, expected: list[str]
     async def run() -> None:
         async with FakeUpstream(lambda q: [answer(q, rcode=rcode)]) as first, FakeUpstream() as second:
             lines = f"forward . 127.0.0.1:{first.port} {{\n{option}\n}}\n"
-            async with serving(in_block(lines)) as instance:  # without another, it has no meaning
-                assert [] == answers(await ask(instance, "www.example.org"))
-            async with serving(in_block(f"{lines}forward . 127.0.0.1:{second.port}")) as instance:
-                assert expected == answers(await ask(instance, "www.example.org"))
+            async with serving(in_block(lines)) as generation:  # without another, it has no meaning
+                assert [] == answers(await ask(generation, "www.example.org"))
+            async with serving(in_block(f"{lines}forward . 127.0.0.1:{second.port}")) as generation:
+                assert expected == answers(await ask(generation, "www.example.org"))
 
     asyncio.run(run())
 
 
 def test_an_upstream_that_is_taken_out_is_not_asked_but_can_be_probed() -> None:
     async def run() -> None:
-        async with FakeUpstream() as up, serving(forwarding(up.port)) as instance:
-            forward = plugin(instance)
+        async with FakeUpstream() as up, serving(forwarding(up.port)) as generation:
+            forward = plugin(generation)
             [upstream] = forward.upstreams
-            forward.exclude(upstream, "its questions come back to this server")
-            reply = await ask(instance, "www.example.org", use_edns=0)
+            exclusion = Exclusion("its questions come back to this server")
+            upstream.exclusions.append(exclusion)
+            reply = await ask(generation, "www.example.org", use_edns=0)
             assert [f"22 127.0.0.1:{up.port}: its questions come back to this server"] == why(reply)
             assert [] == up.asked
             response = await forward.ask(upstream, Query("probe.example.", 13))
-            assert ("127.0.0.1:" + str(up.port), 1) == (response.upstream, len(up.asked))
-            forward.include(upstream)
-            assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org"))
+            assert ("127.0.0.1:" + str(up.port), 1) == (response.made.upstream, len(up.asked))
+            upstream.exclusions.remove(exclusion)
+            assert ["192.0.2.1"] == answers(await ask(generation, "www.example.org"))
 
     asyncio.run(run())
 
 
 def test_a_probe_says_why_it_failed(closed_port: int) -> None:
     async def run() -> None:
-        async with serving(forwarding(closed_port)) as instance:
-            forward = plugin(instance)
+        async with serving(forwarding(closed_port)) as generation:
+            forward = plugin(generation)
             with pytest.raises(UpstreamError, match="connection refused"):
                 await forward.ask(forward.upstreams[0], Query("probe.example.", 13))
 
@@ -747,11 +749,11 @@ def test_a_probe_says_why_it_failed(closed_port: int) -> None:
 @pytest.mark.parametrize("gone", [[Close()], [0.05, Close()]])
 def test_a_connection_that_was_closed_meanwhile_costs_nothing(gone: list[Step]) -> None:
     async def run() -> None:
-        async with FakeUpstream(lambda q: [honest(q), *gone]) as up, serving(forwarding(up.port)) as instance:
+        async with FakeUpstream(lambda q: [honest(q), *gone]) as up, serving(forwarding(up.port)) as generation:
             for _ in range(3):
-                assert ["192.0.2.1"] == answers(await ask(instance, "www.example.org", transport=Transport.TCP))
+                assert ["192.0.2.1"] == answers(await ask(generation, "www.example.org", transport=Transport.TCP))
                 await asyncio.sleep(0.02)
-            assert not plugin(instance).upstreams[0].health.suspect
+            assert not plugin(generation).upstreams[0].health.suspect
 
     asyncio.run(run())
 
@@ -762,15 +764,15 @@ AGES = [("", 1), ("expire 50ms", 3), ("max_age 50ms\nexpire 50ms", 3)]
 @pytest.mark.parametrize(("options", "expected"), AGES)
 def test_connections_are_kept_until_they_are_idle_or_old(options: str, expected: int) -> None:
     async def run() -> None:
-        async with FakeUpstream() as up, serving(forwarding(up.port, options=f"force_tcp\n{options}")) as instance:
+        async with FakeUpstream() as up, serving(forwarding(up.port, options=f"force_tcp\n{options}")) as generation:
             for n in range(3):
-                await ask(instance, f"{n}.example.org")
+                await ask(generation, f"{n}.example.org")
                 await asyncio.sleep(0.15)
             assert expected == up.connections
             to = ("forward", f"127.0.0.1:{up.port}", "tcp")
             assert (3 - expected, expected) == (
-                counted(instance, "coredns_proxy_conn_cache_hits_total", *to),
-                counted(instance, "coredns_proxy_conn_cache_misses_total", *to),
+                counted(generation, "coredns_proxy_conn_cache_hits_total", *to),
+                counted(generation, "coredns_proxy_conn_cache_misses_total", *to),
             )
 
     asyncio.run(run())
@@ -780,10 +782,10 @@ def test_max_idle_conns() -> None:
     async def run() -> None:
         async with (
             FakeUpstream(lambda q: [0.05, honest(q)]) as up,
-            serving(forwarding(up.port, options="force_tcp\nmax_idle_conns 1")) as instance,
+            serving(forwarding(up.port, options="force_tcp\nmax_idle_conns 1")) as generation,
         ):
             for expected in (4, 7):
-                await asyncio.gather(*(ask(instance, f"{n}.example.org") for n in range(4)))
+                await asyncio.gather(*(ask(generation, f"{n}.example.org") for n in range(4)))
                 assert expected == up.connections
                 await asyncio.sleep(0.15)
 
@@ -814,9 +816,9 @@ def test_dns_over_tls(tls: tuple[Any, str], options: str, name: str, expected: l
     async def run() -> None:
         async with FakeUpstream(context=context) as up:
             line = f"forward . tls://127.0.0.1{name}:{up.port} {{\n{options.replace('CA', ca)}\n}}"
-            async with serving(in_block(line)) as instance:
+            async with serving(in_block(line)) as generation:
                 for n in range(3):
-                    reply = await ask(instance, f"{n}.example.org", use_edns=0)
+                    reply = await ask(generation, f"{n}.example.org", use_edns=0)
                     assert expected == answers(reply)
                     assert [f"23 127.0.0.1:{up.port}: {reason}" for reason in reasons] == why(reply)
                 if expected:
@@ -829,8 +831,8 @@ def test_tls_to_what_speaks_none_fails() -> None:
     async def run() -> None:
         async with FakeUpstream() as up:
             corefile = forwarding(up.port, scheme="tls://", options="read_timeout 200ms")
-            async with serving(corefile) as instance:
-                assert dns.rcode.SERVFAIL == (await ask(instance, "www.example.org")).rcode()
+            async with serving(corefile) as generation:
+                assert dns.rcode.SERVFAIL == (await ask(generation, "www.example.org")).rcode()
 
     asyncio.run(run())
 
@@ -838,15 +840,15 @@ def test_tls_to_what_speaks_none_fails() -> None:
 # ---------------------------------------------------------------- files, reload, metrics
 
 
-def test_a_file_of_nameservers_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    monkeypatch.setattr("kdns.plugins.forward.WATCH", 0.02)
+def test_a_file_of_nameservers_is_watched(tmp_path: Path, caplog: Any) -> None:
     file, other = tmp_path / "resolv.conf", tmp_path / "other"
     file.write_text("nameserver 127.0.0.1\n")
 
     async def run() -> None:
-        async with serving(in_block(f"forward . {file}")) as instance:
-            forward = plugin(instance)
-            running = asyncio.ensure_future(forward.run())
+        async with serving(in_block(f"forward . {file}")) as generation:
+            forward = plugin(generation)
+            [watched] = generation.watched
+            assert ([str(file)], 1.0) == (list(watched.paths()), watched.every)
             first = forward.upstreams
             for text, expected in (
                 ("nameserver 127.0.0.2\nnameserver 127.0.0.1\n", ["127.0.0.2:53", "127.0.0.1:53"]),
@@ -860,12 +862,10 @@ def test_a_file_of_nameservers_is_watched(tmp_path: Path, monkeypatch: pytest.Mo
                 else:
                     other.write_text(text)
                     other.replace(file)
-                await asyncio.sleep(0.1)
+                watched.changed()
                 assert expected == [upstream.name for upstream in forward.upstreams]
                 if "127.0.0.1:53" in expected:
                     assert first[0] in forward.upstreams
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(run())
     assert [
@@ -877,9 +877,9 @@ def test_a_file_of_nameservers_is_watched(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_file_is_looked_for_below_root(tmp_path: Path) -> None:
     (tmp_path / "upstreams").write_text("nameserver 127.0.0.9\n")
-    instance = configure(in_block(f"root {tmp_path}\nforward . upstreams"))
-    assert ["127.0.0.9:53"] == [upstream.name for upstream in plugin(instance).upstreams]
-    asyncio.run(instance.close())
+    generation = load(in_block(f"root {tmp_path}\nforward . upstreams"))
+    assert ["127.0.0.9:53"] == [upstream.name for upstream in plugin(generation).upstreams]
+    asyncio.run(generation.close())
 
 
 def test_what_is_equal_outlives_a_reload() -> None:
@@ -888,11 +888,11 @@ def test_what_is_equal_outlives_a_reload() -> None:
             await ask(first, "www.example.org", transport=Transport.TCP)
             kept = plugin(first).upstreams
             for options, carried in (("", True), ("max_concurrent 5", True), ("expire 20s", False)):
-                second = configure(forwarding(up.port, options=options), instance=Instance(first.carried))
+                second = load(forwarding(up.port, options=options), generation=Generation(first))
                 assert carried == (plugin(second).upstreams == kept)
                 if carried:
                     await ask(second, "www.example.org", transport=Transport.TCP)
-                await second.close(wanted=first.carried.values())
+                await second.close(wanted=first.kept.values())
             assert 1 == up.connections
 
     asyncio.run(run())
@@ -902,27 +902,26 @@ def test_what_is_counted() -> None:
     async def run() -> None:
         async with (
             FakeUpstream(lambda q: [answer(q, rcode="NXDOMAIN")] if "no" in q.name else address(q)) as up,
-            serving(forwarding(up.port)) as instance,
+            serving(forwarding(up.port)) as generation,
         ):
             for name in ("a.example", "b.example", "no.example"):
-                await ask(instance, name)
+                await ask(generation, name)
             to = f"127.0.0.1:{up.port}"
-            metrics = {metric.name: metric for collector in instance.collectors for metric in collector()}
-            assert {(to, "NOERROR"): 2.0, (to, "NXDOMAIN"): 1.0} == metrics["coredns_forward_responses_total"].values
-            assert {(to,): 3.0} == metrics["coredns_forward_requests_total"].values
-            assert {(to,): 0.0} == metrics["kdns_forward_down"].values
-            seconds: Any = metrics["coredns_proxy_request_duration_seconds"]
-            assert {("forward", to, "NOERROR"): 2, ("forward", to, "NXDOMAIN"): 1} == {
-                labels: sum(tally.counts) for labels, tally in seconds.values.items()
-            }
+            value = generation.metrics.registry().get_sample_value
+            for rcode, times in (("NOERROR", 2), ("NXDOMAIN", 1)):
+                labels = {"to": to, "rcode": rcode}
+                assert times == value("coredns_forward_responses_total", labels)
+                assert times == value("coredns_proxy_request_duration_seconds_count", {"proxy_name": "forward", **labels})
+            assert 3 == value("coredns_forward_requests_total", {"to": to})
+            assert 0 == value("kdns_forward_down", {"to": to})
 
     asyncio.run(run())
 
 
 def test_metrics_of_several_forwards_are_one() -> None:
-    instance = configure("a { forward . 127.0.0.1\n}\nb { forward . 127.0.0.1\n}".replace("{ f", "{\nf"))
-    assert 1 == len([metric for collector in instance.collectors for metric in collector() if "requests" in metric.name])
-    asyncio.run(instance.close())
+    generation = load("a { forward . 127.0.0.1\n}\nb { forward . 127.0.0.1\n}".replace("{ f", "{\nf"))
+    assert 1 == len([family for family in generation.metrics.registry().collect() if "forward_requests" in family.name])
+    asyncio.run(generation.close())
 
 
 # ---------------------------------------------------------------- a real one
@@ -978,25 +977,25 @@ REAL = [
 
 def test_unbound_as_upstream(unbound: int) -> None:
     async def run() -> None:
-        async with serving(forwarding(unbound, options="max_connect_attempts 0")) as instance:
+        async with serving(forwarding(unbound, options="max_connect_attempts 0")) as generation:
             for name, type, transport, rcode, expected, truncated in REAL:
-                reply = await ask(instance, name, type, transport=transport, use_edns=0)
+                reply = await ask(generation, name, type, transport=transport, use_edns=0)
                 assert (rcode, expected, truncated) == (
                     dns.rcode.to_text(reply.rcode()), answers(reply), bool(reply.flags & dns.flags.TC)
                 )  # fmt: skip
                 assert bool(expected) or truncated or reply.authority[0].rdtype.name == "SOA"
-            assert 20 == len(answers(await ask(instance, "many.example.org", "TXT", transport=Transport.TCP)))
+            assert 20 == len(answers(await ask(generation, "many.example.org", "TXT", transport=Transport.TCP)))
 
     asyncio.run(run())
 
 
 def test_a_failure_is_no_answer_of_anybody(closed_port: int) -> None:
     async def run() -> None:
-        async with serving(forwarding(closed_port)) as instance:
+        async with serving(forwarding(closed_port)) as generation:
             query = Query("www.example.org.", 1)
-            response = await plugin(instance).answer(query, instance.sites[0].handler)
+            response = await plugin(generation).answer(query, generation.blocks[0]._handler)
             assert (SERVFAIL, False, False, "forward", 0.0) == (
-                response.rcode, response.foreign, response.authoritative, response.made_by, response.stable_for
+                response.rcode, response.foreign, response.authoritative, response.made.by, response.stable_for
             )  # fmt: skip
 
     asyncio.run(run())

@@ -1,4 +1,5 @@
 import asyncio
+import math
 import time
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from kdns.plugins import health
 from kdns.plugins.health import Health
 from kdns.server.run import Server
-from tests.support.configured import in_block, instance_of
+from tests.support.configured import generation_of, in_block
 
 
 async def get(port: int, path: str) -> tuple[str, str]:
@@ -52,14 +53,15 @@ def test_it_asks_itself(
         writer.write(reply or b"")
         writer.close()
 
-    async def run() -> Health:
-        instance = instance_of(in_block(f"health :{free_port}"))
-        [plugin] = instance.sites[0].plugin("health")
+    async def run() -> float:
+        generation = generation_of(in_block(f"health :{free_port}"))
+        registry = generation.metrics.registry()
+        [plugin] = generation.blocks[0].named("health")
         assert isinstance(plugin, Health)
         listener = await asyncio.start_server(answer, "127.0.0.1", free_port) if reply is not None else None
         running = asyncio.ensure_future(plugin.run())
         for _ in range(200):
-            if sum(plugin.measures.duration.values[()].counts):
+            if registry.get_sample_value("coredns_health_request_duration_seconds_count"):
                 break
             await asyncio.sleep(0.01)
         running.cancel()
@@ -67,17 +69,20 @@ def test_it_asks_itself(
         if listener is not None:
             listener.close()
             await listener.wait_closed()
-        return plugin
+        bounds = [0.00025, 0.0025, 0.025, 0.25, 2.5, math.inf]
+        name = "coredns_health_request_duration_seconds"
+        buckets = [s.labels["le"] for m in registry.collect() if m.name == name for s in m.samples if "le" in s.labels]
+        assert bounds == [float(le) for le in buckets]
+        return registry.get_sample_value("coredns_health_request_failures_total") or 0.0
 
-    plugin = asyncio.run(run())
-    assert failures == min(1, plugin.measures.failures.values[()])
-    assert [0.00025, 0.0025, 0.025, 0.25, 2.5] == list(plugin.measures.duration.bounds)
+    counted = asyncio.run(run())
+    assert (counted > 0) == bool(failures)
     assert bool(failures) == (f"/health on port {free_port} failed" in caplog.text)
 
 
 def test_server_blocks_and_generations_share_what_is_measured() -> None:
-    instance = instance_of("a. {\nhealth :8080\n}\nb. {\nhealth :8081\n}\n")
-    [one], [other] = (site.plugin("health") for site in instance.sites)
+    generation = generation_of("a. {\nhealth :8080\n}\nb. {\nhealth :8081\n}\n")
+    [one], [other] = (block.named("health") for block in generation.blocks)
     assert isinstance(one, Health) and isinstance(other, Health)
-    assert one.measures is other.measures is instance.carried["health"]
-    assert [":8080", ":8081"] == list(instance.http)
+    assert one.failures is other.failures
+    assert [":8080", ":8081"] == list(generation.pages)

@@ -6,14 +6,14 @@ from pathlib import Path
 import dns.message
 import pytest
 
-from kdns.core.site import Instance
+from kdns.core.generation import Generation
 from kdns.dns import names
 from kdns.dns.encoding import Ring
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Response, RRset
 from kdns.dns.types import A, AAAA, CNAME, MX, SRV
-from kdns.plugins.loadbalance import parse_weights, Weighted
-from tests.support.configured import answers, ask, CLIENT, in_block, instance_of, listener_of, LOCAL
+from kdns.plugins.loadbalance import LoadBalance, parse_weights
+from tests.support.configured import answers, ask, CLIENT, generation_of, in_block, listener_of, LOCAL
 
 ADDRESSES = [f"10.0.0.{n}" for n in range(1, 8)]
 PODS = RRset("example.org.", A, 5, tuple(map(names.packed, ADDRESSES)))
@@ -38,14 +38,14 @@ def first_and_fourth(reply: bytes) -> tuple[str, str]:
 
 @pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
 def test_every_address_stands_everywhere_equally_often(transport: Transport) -> None:
-    instance = instance_of(in_block("loadbalance"), STABLE)
+    generation = generation_of(in_block("loadbalance"), STABLE)
     wire = dns.message.make_query("example.org", "A").to_wire()
 
     async def run() -> tuple[Counter[str], Counter[str]]:
         first: Counter[str] = Counter()
         fourth: Counter[str] = Counter()
         for _ in range(10_000):
-            reply = await listener_of(instance).reply(wire, CLIENT, LOCAL, transport)
+            reply = await listener_of(generation).reply(wire, CLIENT, LOCAL, transport)
             assert reply is not None
             one, four = first_and_fourth(reply)
             first[one] += 1
@@ -57,10 +57,10 @@ def test_every_address_stands_everywhere_equally_often(transport: Transport) -> 
 
 
 def test_the_memo_turns_the_addresses() -> None:
-    instance = instance_of(in_block("loadbalance"), STABLE)
+    generation = generation_of(in_block("loadbalance"), STABLE)
     wire = dns.message.make_query("example.org", "A").to_wire()
-    asyncio.run(listener_of(instance).reply(wire, CLIENT, LOCAL, Transport.UDP))
-    entry = listener_of(instance).memo.get(wire[2:])
+    asyncio.run(listener_of(generation).reply(wire, CLIENT, LOCAL, Transport.UDP))
+    entry = listener_of(generation).memo.get(wire[2:])
     assert entry is not None and isinstance(entry.ring, Ring)
     assert ("default/pods",) == entry.depends
     seen = [first_and_fourth(b"id" + entry.ring.turn())[0] for _ in range(14)]
@@ -69,8 +69,8 @@ def test_the_memo_turns_the_addresses() -> None:
 
 def through(block: str, response: Response, type: int = A) -> Response:
     """What the plugin makes of a response."""
-    instance = instance_of(in_block(block), response)
-    return asyncio.run(instance.sites[0].answer(Query("example.org.", type)))
+    generation = generation_of(in_block(block), response)
+    return asyncio.run(generation.blocks[0].answer(Query("example.org.", type)))
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_mail_is_shuffled() -> None:
     assert set(MAIL.rdata) == firsts
 
 
-def replies(instance: Instance, times: int, type: str = "A") -> list[list[str]]:
+def replies(generation: Generation, times: int, type: str = "A") -> list[list[str]]:
     async def run() -> list[list[str]]:
-        return [answers(await ask(instance, "example.org", type)) for _ in range(times)]
+        return [answers(await ask(generation, "example.org", type)) for _ in range(times)]
 
     return asyncio.run(run())
 
@@ -119,15 +119,15 @@ def replies(instance: Instance, times: int, type: str = "A") -> list[list[str]]:
     ],
 )
 def test_prefixes_that_are_preferred(prefer: str, front: list[set[str]]) -> None:
-    instance = instance_of(in_block(f"loadbalance {{\nprefer {prefer}\n}}"), STABLE)
-    for reply in (seen := replies(instance, 60)):
+    generation = generation_of(in_block(f"loadbalance {{\nprefer {prefer}\n}}"), STABLE)
+    for reply in (seen := replies(generation, 60)):
         at = 0
         for group in front:
             assert group == set(reply[at : at + len(group)])
             at += len(group)
         assert set(ADDRESSES) == set(reply)
     assert len({reply[-1] for reply in seen}) == len(ADDRESSES) - sum(map(len, front))
-    assert 0 == len(listener_of(instance).memo)
+    assert 0 == len(listener_of(generation).memo)
 
 
 def test_where_nothing_or_all_is_preferred_the_memo_serves() -> None:
@@ -139,57 +139,55 @@ def test_where_nothing_or_all_is_preferred_the_memo_serves() -> None:
 WEIGHTS = "# a comment\n\nexample.org\n10.0.0.1 3\n10.0.0.2 1\n10.0.0.3 2\n"
 
 
-def weighted(path: Path, response: Response, options: str = "") -> Instance:
-    return instance_of(in_block(f"loadbalance weighted {path} {{\n{options}\n}}"), response)
+def weighted(path: Path, response: Response, options: str = "") -> Generation:
+    return generation_of(in_block(f"loadbalance weighted {path} {{\n{options}\n}}"), response)
 
 
 def test_weights_decide_who_is_first(tmp_path: Path) -> None:
     (tmp_path / "weights").write_text(WEIGHTS)
     response = Response(answer=(PODS._replace(rdata=PODS.rdata[:3]),), stable_for=60)
-    instance = weighted(tmp_path / "weights", response)
-    seen = replies(instance, 3000)
+    generation = weighted(tmp_path / "weights", response)
+    seen = replies(generation, 3000)
     shares = {"10.0.0.1": 3, "10.0.0.2": 1, "10.0.0.3": 2}
     assert chi_square(Counter(reply[0] for reply in seen), shares) < UNLIKELY[2]
     assert all(set(shares) == set(reply) for reply in seen)
-    assert 0 == len(listener_of(instance).memo)
+    assert 0 == len(listener_of(generation).memo)
 
 
 def test_weights_in_the_additional_section(tmp_path: Path) -> None:
     (tmp_path / "weights").write_text("b.example.org\n::2 255\n")
     glue = tuple(RRset(f"{label}.example.org.", AAAA, 5, (names.packed(f"::{n}"),)) for n, label in enumerate("abc", 1))
-    [plugin] = weighted(tmp_path / "weights", STABLE).sites[0].plugin("loadbalance")
-    assert isinstance(plugin, Weighted)
+    [plugin] = weighted(tmp_path / "weights", STABLE).blocks[0].named("loadbalance")
+    assert isinstance(plugin, LoadBalance) and plugin.weighted is not None
     random.seed(1)
-    made = plugin.turn(Query("example.org.", SRV), Response(additional=glue, stable_for=9, depends=("x",)))
+    made = plugin.weighted.turned(Query("example.org.", SRV), Response(additional=glue, stable_for=9, depends=("x",)))
     assert ((glue[1], glue[0], glue[2]), 0, ("x",)) == (made.additional, made.stable_for, made.depends)
 
 
 def test_one_address_stays_in_the_memo(tmp_path: Path) -> None:
     (tmp_path / "weights").write_text(WEIGHTS)
-    [plugin] = weighted(tmp_path / "weights", STABLE).sites[0].plugin("loadbalance")
-    assert isinstance(plugin, Weighted)
+    [plugin] = weighted(tmp_path / "weights", STABLE).blocks[0].named("loadbalance")
+    assert isinstance(plugin, LoadBalance) and plugin.weighted is not None
     response = Response(answer=(PODS._replace(rdata=PODS.rdata[:1]),), stable_for=60)
-    assert plugin.turn(Query("example.org.", A), response) is response
+    assert plugin.weighted.turned(Query("example.org.", A), response) is response
 
 
 def test_a_file_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "weights"
 
-    async def run() -> list[dict[tuple[str, bytes], int]]:
-        [plugin] = weighted(path, STABLE, "reload 20ms").sites[0].plugin("loadbalance")
-        assert isinstance(plugin, Weighted)
-        running = asyncio.ensure_future(plugin.run())
-        seen = [plugin.weights]
-        for text in ("example.org\n10.0.0.1 9\n", "example.org\n10.0.0.1 0\n", "Example.org.\n10.0.0.1 8\n"):
-            path.write_text(text)
-            await asyncio.sleep(0.1)
-            seen.append(plugin.weights)
-        running.cancel()
-        return seen
-
     caplog.set_level("WARNING")
+    generation = weighted(path, STABLE, "reload 7s")
+    [plugin] = generation.blocks[0].named("loadbalance")
+    assert isinstance(plugin, LoadBalance) and plugin.weighted is not None
+    [watched] = generation.watched
+    assert ([str(path)], 7.0) == (list(watched.paths()), watched.every)
+    seen = [plugin.weighted.weights]
+    for text in ("example.org\n10.0.0.1 9\n", "example.org\n10.0.0.1 0\n", "Example.org.\n10.0.0.1 8\n"):
+        path.write_text(text)
+        watched.changed()
+        seen.append(plugin.weighted.weights)
     key = ("example.org.", names.packed("10.0.0.1"))
-    assert [{}, {key: 9}, {key: 9}, {key: 8}] == asyncio.run(run())
+    assert [{}, {key: 9}, {key: 9}, {key: 8}] == seen
     assert [
         f"there is no file '{path}' yet: all addresses weigh the same",
         f"the weights stay as they were: {path}:2: '0' is no weight from 1 to 255",

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
+from kdns.core.metrics import Metrics
+from kdns.core.plugin import Exchange
 from kdns.dns import names
 from kdns.dns.query import Address, Edns, Query, Transport
-from kdns.dns.response import ExtendedError, Response, RRset
+from kdns.dns.response import ExtendedError, Made, Response, RRset
 from kdns.dns.types import A, CNAME, MX, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TXT
 from kdns.plugins import log
-from kdns.plugins.log import COMMON, Exchange, line_of, Writer
-from tests.support.configured import ask, CLIENT, in_block, instance_of, LOCAL
+from kdns.plugins.log import COMMON, line_of, Writer
+from tests.support.configured import ask, CLIENT, generation_of, in_block, LOCAL
 
 WEB = RRset("web.prod.svc.cluster.local.", A, 5, (names.packed("10.96.0.1"),))
-FOUND = Response(answer=(WEB,), made_by="kubernetes", stable_for=60)
+FOUND = Response(answer=(WEB,), made=Made("kubernetes"), stable_for=60)
 APEX = RRset("cluster.local.", SOA, 5, (b"\0\0" + bytes(20),))
 NODATA = Response(authority=(APEX,))
 MISSING = Response(rcode=NXDOMAIN, authority=(APEX,))
@@ -36,15 +38,15 @@ def lines_of(block: str, answer: Response, tmp_path: Path, *questions: tuple[str
     """What *log* writes of some questions."""
 
     async def run() -> None:
-        instance = instance_of(in_block(block), answer)
+        generation = generation_of(in_block(block), answer)
         for name, type in questions:
-            await ask(instance, name, type, **options)
-        await instance.close()
+            await ask(generation, name, type, **options)
+        await generation.close()
 
     with (tmp_path / "out").open("w+") as out:
         make = Writer.__init__
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Writer, "__init__", lambda self: make(self, out.fileno()))
+            patch.setattr(Writer, "__init__", lambda self, metrics: make(self, metrics, out.fileno()))
             asyncio.run(run())
         out.seek(0)
         return out.read().splitlines()
@@ -123,9 +125,7 @@ def test_json(tmp_path: Path) -> None:
         ),
         flags=RA,
         authoritative=False,
-        made_by="forward",
-        upstream="10.0.0.1:53",
-        cached="miss",
+        made=Made("forward", "10.0.0.1:53", "miss"),
         error=ExtendedError(3, "stale"),
     )
     [line] = lines_of("log . {\nformat json\n}", answer, tmp_path, ("A.example.org", "A"), use_edns=0, payload=1232)
@@ -151,9 +151,11 @@ def test_json(tmp_path: Path) -> None:
 def test_a_reader_that_does_not_read_blocks_nobody() -> None:
     async def run() -> tuple[float, int, list[str]]:
         read, write = os.pipe()
-        writer = Writer(write)
+        metrics = Metrics()
+        registry = metrics.registry()
+        writer = Writer(metrics, write)
         written = 0
-        while not writer.dropped.values[()]:
+        while not registry.get_sample_value("kdns_log_dropped_total"):
             writer.write("x" * 99)
             written += 1
             if not written % 1000:
@@ -167,7 +169,7 @@ def test_a_reader_that_does_not_read_blocks_nobody() -> None:
         lines = text.decode().splitlines()
         os.close(read)
         os.close(write)
-        return writer.dropped.values[()], written, lines
+        return registry.get_sample_value("kdns_log_dropped_total") or 0.0, written, lines
 
     dropped, written, lines = asyncio.run(asyncio.wait_for(run(), 10))
     assert lines.count("x" * 99) >= Writer.LARGEST // 100
@@ -179,11 +181,13 @@ def test_a_reader_that_is_gone_costs_no_memory() -> None:
     async def run() -> float:
         read, write = os.pipe()
         os.close(read)
-        writer = Writer(write)
+        metrics = Metrics()
+        registry = metrics.registry()
+        writer = Writer(metrics, write)
         writer.write("a line")
         await asyncio.sleep(0.01)
         os.close(write)
-        return writer.dropped.values[()]
+        return registry.get_sample_value("kdns_log_dropped_total") or 0.0
 
     assert asyncio.run(run()) == 1
 

@@ -7,15 +7,17 @@ import dns.asyncquery
 import dns.message
 import pytest
 
-from kdns.core.plugin import UNANSWERED
+from kdns.core.block import UNANSWERED
+from kdns.core.plugin import Plugin
 from kdns.dns.query import Address, Query
 from kdns.dns.response import Response
 from kdns.dns.types import A, NXDOMAIN
 from kdns.errors import NoReply
 from kdns.plugins import loop
 from kdns.plugins.loop import CAUSE, HINFO, Loop
-from kdns.server.load import configure
+from kdns.server.load import load
 from kdns.server.run import Server
+from kdns.upstream.upstream import Exclusion
 from tests.support.configured import in_block, refused
 
 CLIENT, LOCAL = Address("127.0.0.1", 55953), Address("127.0.0.1", 53)
@@ -24,14 +26,15 @@ CLIENT, LOCAL = Address("127.0.0.1", 55953), Address("127.0.0.1", 53)
 @dataclass(eq=False)
 class Upstream:
     name: str
-    excluded: str = ""
+    exclusions: list[Exclusion] = field(default_factory=list)
 
 
 @dataclass(eq=False)
-class Forward:
+class Forward(Plugin):
     """*forward*, as far as *loop* knows it: what it asks of some upstreams comes back to a Loop."""
 
     upstreams: list[Upstream]
+    zone: str = "."
     back: dict[str, Loop] = field(default_factory=dict)
     asked: list[tuple[str, Query]] = field(default_factory=list)
 
@@ -46,21 +49,22 @@ class Forward:
         again.client, again.local = CLIENT, LOCAL
         return await self.back[upstream.name].answer(again, lambda _: asyncio.sleep(0, UNANSWERED))
 
-    def exclude(self, upstream: Upstream, why: str) -> None:
-        upstream.excluded = why
-
-    def include(self, upstream: Upstream) -> None:
-        upstream.excluded = ""
-
 
 def scene(line: str = "loop", forwards: str = "forward . 192.0.2.1") -> tuple[Loop, Forward]:
     """A server block with *loop*, and a *forward* of three upstreams."""
-    site = configure(in_block(f"{line}\n{forwards}")).sites[0]
+    block = load(in_block(f"{line}\n{forwards}")).blocks[0]
+    block.metrics.registry()
     forward = Forward([Upstream("127.0.0.53:53"), Upstream("192.0.2.1:53"), Upstream("192.0.2.2:53")])
-    site.plugins = [("forward", forward) if name == "forward" else (name, plugin) for name, plugin in site.plugins]
-    plugin = site.plugin("loop")[0]
+    block.plugins = [("forward", forward) if name == "forward" else (name, plugin) for name, plugin in block.plugins]
+    plugin = block.named("loop")[0]
     assert isinstance(plugin, Loop)
     return plugin, forward
+
+
+def detected(plugin: Loop) -> list[dict[str, str]]:
+    """The labels of what the metric shows as looping."""
+    families = plugin.block.metrics.registry().collect()
+    return [sample.labels for family in families if family.name == "kdns_loop_detected" for sample in family.samples]
 
 
 async def until(it_is_so: Callable[[], bool]) -> None:
@@ -73,7 +77,7 @@ async def until(it_is_so: Callable[[], bool]) -> None:
 
 
 def excluded(forward: Forward) -> list[str]:
-    return [upstream.name for upstream in forward.upstreams if upstream.excluded]
+    return [upstream.name for upstream in forward.upstreams if upstream.exclusions]
 
 
 def test_only_the_looping_upstream_is_taken_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -81,8 +85,8 @@ def test_only_the_looping_upstream_is_taken_out(caplog: pytest.LogCaptureFixture
     forward.back = {"127.0.0.53:53": plugin}
     asyncio.run(plugin.probe(plugin.all()))
     asyncio.run(plugin.probe(plugin.all()))
-    assert [(".", "127.0.0.53:53")] == list(plugin.metrics()[0].values)
-    assert (["127.0.0.53:53"], CAUSE) == (excluded(forward), forward.upstreams[0].excluded)
+    assert [{"zone": ".", "to": "127.0.0.53:53"}] == detected(plugin)
+    assert (["127.0.0.53:53"], [CAUSE]) == (excluded(forward), [each.why for each in forward.upstreams[0].exclusions])
     assert ["upstream 127.0.0.53:53 is not asked: it forwards to this server (loop)"] == plugin.remarks()
     assert [
         'Loop (127.0.0.1:55953 -> 127.0.0.1:53) detected for zone ".": upstream 127.0.0.53:53 forwards to this server '
@@ -108,8 +112,8 @@ def test_no_two_probes_are_alike() -> None:
     ],
 )
 def test_the_zone_of_a_probe(zone: str, forwards: str, expected: str) -> None:
-    site = configure(f"{zone} {{\nloop\n{forwards}\n}}\n").sites[0]
-    plugin = site.plugin("loop")[0]
+    block = load(f"{zone} {{\nloop\n{forwards}\n}}\n").blocks[0]
+    plugin = block.named("loop")[0]
     assert isinstance(plugin, Loop)
     assert [expected] == [probed.zone for probed in plugin.all()]
 
@@ -126,6 +130,7 @@ def test_what_is_a_probe(name: str, type: int, expected: int) -> None:
         query.client, query.local = CLIENT, LOCAL
         response = await plugin.answer(query, lambda _: asyncio.sleep(0, UNANSWERED))
         assert excluded(forward) == (["127.0.0.53:53"] if expected == NXDOMAIN else [])
+        assert isinstance(response, Response)
         return response.rcode
 
     assert expected == asyncio.run(one())
@@ -140,7 +145,7 @@ def test_it_is_taken_back_after_three_clean_probes() -> None:
         asyncio.run(plugin.probe(plugin.all()))
         states.append(bool(excluded(forward)))
     assert [True, True, True, True, True, True, False] == states
-    assert ([], {}) == (plugin.remarks(), plugin.metrics()[0].values)
+    assert ([], []) == (plugin.remarks(), detected(plugin))
 
 
 def test_one_that_is_no_upstream_any_more_is_forgotten() -> None:
@@ -149,19 +154,19 @@ def test_one_that_is_no_upstream_any_more_is_forgotten() -> None:
     asyncio.run(plugin.probe(plugin.all()))
     gone = forward.upstreams.pop(0)
     asyncio.run(plugin.probe(plugin.all()))
-    assert ({}, "") == (plugin.looping, gone.excluded)
+    assert ({}, []) == (plugin.looping, gone.exclusions)
 
 
 def test_the_end_of_a_generation_undoes_only_its_own() -> None:
     first, forward = scene()
     second, _ = scene()
-    second.site.plugins = [(n, forward if n == "forward" else p) for n, p in second.site.plugins]
+    second.block.plugins = [(n, forward if n == "forward" else p) for n, p in second.block.plugins]
     states = []
     for plugin in (first, second):
         forward.back = {"127.0.0.53:53": plugin}
         asyncio.run(plugin.probe(plugin.all()))
     for plugin in (first, second):
-        asyncio.run(plugin.site.instance.close())
+        plugin.close()
         states.append(excluded(forward))
     assert [["127.0.0.53:53"], []] == states
 
@@ -236,7 +241,7 @@ def test_a_server_that_forwards_to_itself_goes_on(free_port: int) -> None:
             server = Server(in_block(lines), dns_port=free_port)
             await server.start()
             try:
-                plugin = server.instance.sites[0].plugin("loop")[0]
+                plugin = server.generation.blocks[0].named("loop")[0]
                 assert isinstance(plugin, Loop)
                 await until(lambda: bool(plugin.looping))
                 query = dns.message.make_query("www.example.org", "A")

@@ -5,13 +5,12 @@ import contextlib
 import importlib
 import pkgutil
 import socket
-from functools import partial
 
 import pytest
 
 from kdns import plugins
 from kdns.cluster.apiserver import source as apiserver
-from kdns.core.site import Instance
+from kdns.core.generation import Generation
 from kdns.errors import CorefileError
 from kdns.server.run import Server
 from tests.support import ROOT
@@ -56,7 +55,7 @@ def test_a_manual_has_all_its_sections(name: str) -> None:
 
 @pytest.mark.parametrize("corefile", CASES)
 def test_an_example_starts(corefile: str, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve_http = Instance.serve_http
+    http = Generation.http
     ports: dict[str, int] = {}
 
     def on_a_free_port(self, address, path, answer):  # type: ignore[no-untyped-def]
@@ -64,20 +63,21 @@ def test_an_example_starts(corefile: str, free_port: int, monkeypatch: pytest.Mo
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 ports[address] = probe.getsockname()[1]
-        serve_http(self, f"127.0.0.1:{ports[address]}", path, answer)
+        http(self, f"127.0.0.1:{ports[address]}", path, answer)
 
-    monkeypatch.setattr(Instance, "serve_http", on_a_free_port)
+    monkeypatch.setattr(Generation, "http", on_a_free_port)
     monkeypatch.chdir(ROOT)
 
     async def start_and_stop() -> int:
         async with contextlib.AsyncExitStack() as around:
             if "kubernetes" in corefile:  # as in a Pod: an API server is there
                 api = await around.enter_async_context(FakeApiServer())
-                monkeypatch.setattr(apiserver, "Connection", partial(apiserver.Connection, endpoint=api.url))
+                connection = apiserver.Connection
+                monkeypatch.setattr(apiserver, "Connection", lambda **given: connection(**{**given, "endpoint": api.url}))
             server = Server(corefile.replace(":53 ", f":{free_port} "), dns_port=free_port)
             try:
                 await asyncio.wait_for(server.start(), 20)
-                return len(server.instance.sites)
+                return len(server.generation.blocks)
             finally:
                 hurry = asyncio.Event()
                 hurry.set()

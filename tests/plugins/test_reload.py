@@ -5,25 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from kdns.core.metrics import Metric
-from kdns.core.site import Instance
+from kdns.core.generation import Generation
 from kdns.plugins.reload import content_hash, read_files, Reload
-from kdns.server.load import configure
+from kdns.server.load import load
 from kdns.server.run import Server
 from tests.support.configured import in_block, refused
 
 
 class Reloading:
-    """An instance made from a file, that counts how often it was to be reloaded."""
+    """An generation made from a file, that counts how often it was to be reloaded."""
 
     def __init__(self, corefile: Path, can: bool = True) -> None:
         self.can = can
         self.asked = 0
-        self.instance = Instance()
-        self.instance.corefile = str(corefile)
-        self.instance.files = read_files(str(corefile))
-        self.instance.reload = self.reload
-        self.plugin = Reload(self.instance)
+        self.generation = Generation()
+        self.generation.corefile = str(corefile)
+        self.generation.files = read_files(str(corefile))
+        self.generation.reloads = self.reload
+        self.plugin = reload_of(load(in_block("reload"), "in memory", generation=self.generation))
+        self.plugin.served = self.plugin._seen = content_hash(read_files(str(corefile)))
 
     async def reload(self) -> bool:
         self.asked += 1
@@ -35,8 +35,10 @@ class Reloading:
         return self.asked
 
 
-def values(metrics: list[Metric]) -> dict[str, float]:
-    return {" ".join([metric.name, *labels]): value for metric in metrics for labels, value in metric.values.items()}
+def reload_of(generation: Generation) -> Reload:
+    plugin = generation.blocks[0].named("reload")[0]
+    assert isinstance(plugin, Reload)
+    return plugin
 
 
 def test_content_counts(tmp_path: Path) -> None:
@@ -61,8 +63,6 @@ def test_a_bad_one_is_tried_once(tmp_path: Path) -> None:
         corefile.write_text(text)
         counts.append(scene.look())
     assert [1, 1, 1, 2, 2] == counts
-    served = content_hash({str(corefile): "a"})
-    assert {f"coredns_reload_version_info sha512 {served}": 1} == values(scene.plugin.metrics())
 
 
 def test_a_configmap_is_swapped(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def test_what_is_read_at_a_start_is_what_is_looked_at(tmp_path: Path) -> None:
     corefile = tmp_path / "Corefile"
     (tmp_path / "one").write_text("whoami\n")
     corefile.write_text(". {\nreload\nimport one\n}\n")
-    instance = configure(corefile.read_text(), str(corefile))
-    assert read_files(str(corefile)) == instance.files
+    generation = load(corefile.read_text(), str(corefile))
+    assert read_files(str(corefile)) == generation.files
 
 
 def test_the_hash() -> None:
@@ -136,7 +136,7 @@ def test_the_hash() -> None:
 def test_the_interval(line: str, low: float, high: float) -> None:
     found = []
     for _ in range(50):
-        plugin = configure(in_block(line)).sites[0].plugin("reload")[0]
+        plugin = load(in_block(line)).blocks[0].named("reload")[0]
         assert isinstance(plugin, Reload)
         found.append(plugin.interval)
     assert all(low <= interval <= high for interval in found)
@@ -144,9 +144,11 @@ def test_the_interval(line: str, low: float, high: float) -> None:
 
 
 def test_there_is_one_in_a_corefile() -> None:
-    instance = configure("a. {\nreload off\n}\nb. {\nreload 5s 0s\n}\nc. {\nreload 9s 0s\n}\n")
-    plugins = [plugin for site in instance.sites for plugin in site.plugin("reload")]
-    assert [5.0] == [plugin.interval for plugin in plugins if isinstance(plugin, Reload)]
+    generation = load("a. {\nreload off\n}\nb. {\nreload 5s 0s\n}\nc. {\nreload 9s 0s\n}\n")
+    plugins = [plugin for block in generation.blocks for plugin in block.named("reload")]
+    assert [0.0, 5.0, 9.0] == [plugin.interval for plugin in plugins if isinstance(plugin, Reload)]
+    for plugin in plugins[::2]:  # one that is off, and one that is not the first
+        asyncio.run(asyncio.wait_for(plugin.run(), 1))
 
 
 @pytest.mark.parametrize(
@@ -179,23 +181,23 @@ def test_a_server_takes_up_what_is_new(tmp_path: Path, free_port: int, caplog: p
         try:
             for lines in ("cache 30\nwhoami", "cach 30", "cach 30", "cache 60\nwhoami", "whoami"):
                 write(lines)
-                plugin = server.instance.sites[0].plugin("reload")[0]
+                plugin = server.generation.blocks[0].named("reload")[0]
                 assert isinstance(plugin, Reload)
                 await plugin.look()
-                names = [name for name, _ in server.instance.sites[0].plugins]
-                out.append((names, values(server.metrics())["coredns_reload_failed_total"]))
+                names = [name for name, _ in server.generation.blocks[0].plugins]
+                out.append((names, server.failed_reloads))
             await server.request_reload()
             write("cach 30")
             await server.request_reload()
-            out.append(([], values(server.metrics())["coredns_reload_failed_total"]))
+            out.append(([], server.failed_reloads))
         finally:
             hurry = asyncio.Event()
             hurry.set()
             await server.stop(hurry)
         return out
 
-    both = ["reload", "cache", "whoami"]
-    expected = [(both, 0), (both, 1), (both, 1), (both, 1), (["reload", "whoami"], 1), ([], 2)]
+    both = ["reload", "bind", "cache", "whoami"]
+    expected = [(both, 0), (both, 1), (both, 1), (both, 1), (["reload", "bind", "whoami"], 1), ([], 2)]
     assert expected == asyncio.run(some())
     failures = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(failures) == 2
@@ -203,4 +205,7 @@ def test_a_server_takes_up_what_is_new(tmp_path: Path, free_port: int, caplog: p
 
 
 def test_without_a_file_there_is_nothing_to_look_after() -> None:
-    asyncio.run(asyncio.wait_for(Reload(Instance()).run(), 1))
+    plugin = reload_of(load(in_block("reload")))
+    asyncio.run(asyncio.wait_for(plugin.run(), 1))
+    served = {"hash": "sha512", "value": plugin.served}
+    assert 1 == plugin.block.metrics.registry().get_sample_value("coredns_reload_version_info", served)

@@ -4,13 +4,13 @@ import logging
 
 import pytest
 
-from tests.support.configured import in_block, instance_of
+from tests.support.configured import generation_of, in_block
 
 CASES = [
-    ("pprof", ["ignored: it profiles Go programs, nothing listens on localhost:6053"]),
-    ("pprof :6060 {\nblock 2\n}", ["ignored: it profiles Go programs, nothing listens on :6060"]),
-    ("cancel", ["ignored: a plugin that waits for others has a deadline of its own"]),
-    ("cancel 1s", ["ignored: a plugin that waits for others has a deadline of its own"]),
+    ("pprof", ["Corefile:2: pprof: has no effect: it profiles Go programs, nothing listens"]),
+    ("pprof :6060 {\nblock 2\n}", ["Corefile:2: pprof: has no effect: it profiles Go programs, nothing listens"]),
+    ("cancel", ["Corefile:2: cancel: has no effect: a plugin that waits for others has a deadline of its own"]),
+    ("cancel 1s", ["Corefile:2: cancel: has no effect: a plugin that waits for others has a deadline of its own"]),
     ("root /nonexistent", ["'/nonexistent' is not a folder (yet): files below it will not be found"]),
     ("root /", []),
     ("debug", []),
@@ -23,19 +23,18 @@ def test_they_are_accepted(block: str, expected: list[str], caplog: pytest.LogCa
     before = logger.level
     caplog.set_level(logging.INFO)
     try:
-        instance = instance_of(in_block(block))
+        generation = generation_of(in_block(block))
         assert (logging.DEBUG if block == "debug" else before) == logger.level
     finally:
         logger.setLevel(before)
-    assert expected == [record.message for record in caplog.records]
-    assert [] == instance.sites[0].plugins
-    assert {} == instance.http
+    assert expected == [record.message for record in caplog.records] + generation.blocks[0].notes
+    assert {} == generation.pages
 
 
 def test_root_is_where_files_start() -> None:
-    assert "/etc" == instance_of(in_block("root /etc")).sites[0].root
+    assert "/etc" == generation_of(in_block("root /etc")).blocks[0].root
 
 
 @pytest.mark.parametrize(("block", "expected"), [("whoami", 2000), ("shed", 2000), ("shed 7", 7)])
 def test_shed_bounds_the_queries_in_flight(block: str, expected: int) -> None:
-    assert expected == instance_of(in_block(block)).most_in_flight
+    assert expected == generation_of(in_block(block)).most_in_flight

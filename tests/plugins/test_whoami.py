@@ -5,7 +5,7 @@ import dns.name
 import pytest
 
 from kdns.dns.query import Address, Transport
-from tests.support.configured import answers, ask, CLIENT, in_block, instance_of
+from tests.support.configured import answers, ask, CLIENT, generation_of, in_block
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from tests.support.configured import answers, ask, CLIENT, in_block, instance_of
     ids=["IPv4", "IPv6", "root"],
 )
 def test_who_asks(name: str, type: str, client: Address, transport: Transport, expected: list[str]) -> None:
-    reply = asyncio.run(ask(instance_of(in_block("whoami")), name, type, client=client, transport=transport))
+    reply = asyncio.run(ask(generation_of(in_block("whoami")), name, type, client=client, transport=transport))
     assert [] == answers(reply)
     assert reply.flags & dns.flags.AA
     assert expected == [text for rrset in reply.additional for text in rrset.to_text().splitlines()]
@@ -39,13 +39,13 @@ def test_who_asks(name: str, type: str, client: Address, transport: Transport, e
 def test_a_name_that_leaves_no_room_for_a_label() -> None:
     name = ".".join(["a" * 63] * 3 + ["a" * 61]) + "."
     assert len(dns.name.from_text(name).to_wire()) == 255
-    reply = asyncio.run(ask(instance_of(in_block("whoami")), name))
+    reply = asyncio.run(ask(generation_of(in_block("whoami")), name))
     assert [f"{name} 0 IN A 10.244.0.7"] == [rrset.to_text() for rrset in reply.additional]
 
 
 def test_the_memo_never_answers_for_another_client() -> None:
     async def run() -> list[str]:
-        instance = instance_of(in_block("whoami"))
+        instance = generation_of(in_block("whoami"))
         return [
             (await ask(instance, "example.org", client=Address(host, 1))).additional[0][0].to_text()
             for host in ("10.0.0.1", "10.0.0.2")

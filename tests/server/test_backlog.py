@@ -107,7 +107,7 @@ def test_a_deep_buffer_is_read_whole_and_what_need_not_wait_is_answered(monkeypa
                 sock.sendto(question(f"n{i}.far."), to)
             for id, name in enumerate(("n2.hit.", "n3.near.")):
                 sock.sendto(question(name, id=id), to)
-            served.start()
+            await served.start()
             replies = sorted([await asyncio.wait_for(loop.sock_recv(sock, 4096), 5) for _ in range(2)])
             waits = len(served._backlog), served._backlog.dropped
             opened = served._backlog.open

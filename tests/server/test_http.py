@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from kdns.config.directive import Directive
+from kdns.core.block import Block
 from kdns.errors import KdnsError
 from kdns.server.http import Answer, Http
 from kdns.server.run import Server
 from kdns.server.sockets import Sharing, shown
-from tests.support.stage import Fixed, known
+from tests.support.stage import arranging
 
 
 async def get(port: int, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, str]:
@@ -26,16 +28,15 @@ async def get(port: int, path: str, method: str = "GET", host: str = "127.0.0.1"
 
 @pytest.fixture
 def pages(stage: Any) -> None:
-    def page(directive: Any, site: Any) -> Fixed:
+    def page(directive: Directive, block: Block) -> None:
         async def answer() -> tuple[int, str, bytes]:
             if directive.args[2] == "fail":
                 raise ValueError("on purpose")
             return 503 if directive.args[2] == "no" else 200, "text/plain; charset=utf-8", directive.args[2].encode()
 
-        site.instance.serve_http(directive.args[0], directive.args[1], answer)
-        return Fixed(known)
+        block.http(directive.args[0], directive.args[1], answer)
 
-    stage["page"] = page
+    stage["page"] = arranging(page)
 
 
 def test_pages(pages: None, free_port: int, caplog: pytest.LogCaptureFixture) -> None:

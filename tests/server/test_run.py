@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from kdns.config.directive import Directive
+from kdns.core.block import Block
+from kdns.core.plugin import Kept
 from kdns.errors import KdnsError
-from kdns.server.load import configure, summary
+from kdns.server.load import load, summary
 from kdns.server.run import Server
-from tests.support.stage import address_of, addresses, ask, client, Fixed, known, question
+from tests.support.stage import address_of, addresses, answering, arranging, ask, client, Fixed, known, question, Words
 
 COREFILE = ".:{port} {{\n  bind 127.0.0.1\n  {plugin}\n}}\n"
 
@@ -97,7 +100,7 @@ def test_sites_by_zone_and_port(stage: Any, free_port: int) -> None:
             await asked(free_port, "n3.other.", "127.0.0.2"),
         ]
         await server.stop()
-        return found, summary(server.instance)
+        return found, summary(server.generation)
 
     found, lines = asyncio.run(check())
     assert [["10.0.0.3"], ["10.0.0.3"], 2, [], []] == found
@@ -111,8 +114,8 @@ def test_sites_by_zone_and_port(stage: Any, free_port: int) -> None:
 def test_plugins_are_set_up_in_their_order(stage: Any) -> None:
     seen: list[str] = []
     for name in ("whoami", "forward", "cache", "errors", "mine"):
-        stage[name] = lambda directive, site: seen.append(directive.name)
-    configure(". {\n whoami\n cache\n mine\n forward\n errors\n}\n")
+        stage[name] = arranging(lambda directive, block: seen.append(directive.name))
+    load(". {\n whoami\n cache\n mine\n forward\n errors\n}\n")
     assert ["errors", "cache", "mine", "forward", "whoami"] == seen
 
 
@@ -130,10 +133,10 @@ def test_plugins_are_set_up_in_their_order(stage: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_corefile_is_one_line(stage: Any, text: str, message: str) -> None:
-    def broken(directive: Any, site: Any) -> None:
-        raise ValueError("no such thing")
+    def broken(directive: Any, block: Any) -> None:
+        raise directive.error("no such thing")
 
-    stage["broken"] = broken
+    stage["broken"] = arranging(broken)
 
     async def check() -> None:
         await Server(text).start()
@@ -165,7 +168,7 @@ def test_a_port_in_use(stage: Any, free_port: int, kind: socket.SocketKind, bind
 def test_a_reload_carries_over_and_closes(stage: Any, free_port: int, tmp_path: Path) -> None:
     log: list[str] = []
 
-    class Thing:
+    class Thing(Kept):
         def __init__(self, name: str) -> None:
             self.name = name
 
@@ -175,10 +178,14 @@ def test_a_reload_carries_over_and_closes(stage: Any, free_port: int, tmp_path: 
         async def close(self) -> None:
             log.append(f"close {self.name}")
 
-    class Plugin(Fixed):
-        def __init__(self, name: str) -> None:
+    class Carries(Fixed):
+        table = Words
+
+        def __init__(self, block: Block, directive: Directive, options: Words) -> None:
             super().__init__(known)
-            self.name = name
+            for name in options.words:
+                block.keep(("thing", name), lambda name=name: Thing(name))
+            self.name = "+".join(options.words)
 
         async def run(self) -> None:
             log.append(f"run {self.name}")
@@ -187,12 +194,7 @@ def test_a_reload_carries_over_and_closes(stage: Any, free_port: int, tmp_path: 
             finally:
                 log.append(f"end {self.name}")
 
-    def carries(directive: Any, site: Any) -> Plugin:
-        for name in directive.args:
-            site.instance.carry(("thing", name), lambda name=name: Thing(name))
-        return Plugin("+".join(directive.args))
-
-    stage["carries"] = carries
+    stage["carries"] = Carries
     path = tmp_path / "Corefile"
 
     async def check() -> Any:
@@ -202,14 +204,14 @@ def test_a_reload_carries_over_and_closes(stage: Any, free_port: int, tmp_path: 
 
         server = Server(write("a b"), str(path))
         await server.start()
-        first = server._sockets["127.0.0.1", free_port]
+        first = server._sockets["dns", "127.0.0.1", free_port]
         await asyncio.sleep(0.01)
         write("b c")
         assert await server.reload()
         await asyncio.sleep(0.05)
         path.write_text(". {\n carries d\n wohami\n}\n")
         assert not await server.reload()
-        assert first is server._sockets["127.0.0.1", free_port]
+        assert first is server._sockets["dns", "127.0.0.1", free_port]
         answer = await asked(free_port)
         await server.stop()
         return answer
@@ -223,17 +225,17 @@ def test_a_reload_carries_over_and_closes(stage: Any, free_port: int, tmp_path: 
 def test_a_reload_whose_things_do_not_start_changes_nothing(stage: Any, free_port: int, tmp_path: Path) -> None:
     closed: list[str] = []
 
-    class Thing:
+    class Thing(Kept):
         async def start(self) -> None:
             raise KdnsError("cannot start")
 
         async def close(self) -> None:
             closed.append("closed")
 
-    def broken(directive: Any, site: Any) -> None:
-        site.instance.carry("thing", Thing)
+    def broken(directive: Directive, block: Block) -> None:
+        block.keep("thing", Thing)
 
-    stage["broken"] = broken
+    stage["broken"] = arranging(broken)
     path = tmp_path / "Corefile"
 
     async def check() -> Any:
@@ -330,11 +332,11 @@ def test_no_query_is_lost_to_a_rolling_restart(stage: Any, free_port: int, bind:
 
 
 def test_it_answers_on_through_lameduck(stage: Any, free_port: int) -> None:
-    class Health(Fixed):
+    class Health(answering(known)):  # type: ignore[misc]
         async def lame(self) -> None:
             await asyncio.sleep(0.1)
 
-    stage["health"] = lambda directive, site: Health(known)
+    stage["health"] = Health
 
     async def check() -> Any:
         server = Server(COREFILE.format(port=free_port, plugin="health"))
@@ -342,7 +344,7 @@ def test_it_answers_on_through_lameduck(stage: Any, free_port: int) -> None:
         began = time.monotonic()
         stopping = asyncio.ensure_future(server.stop())
         await asyncio.sleep(0.05)
-        found = await asked(free_port), server.instance.stopping
+        found = await asked(free_port), server.generation.stopping
         await stopping
         return found, time.monotonic() - began >= 0.1
 
@@ -356,19 +358,19 @@ def test_what_is_true_for_a_second_is_forgotten_at_the_next(stage: Any, free_por
         left = 1 - time.monotonic() % 1
         return Response(answer=(RRset(query.name, 1, 5, (address_of(query.name),)),), stable_for=left)
 
-    stage["fleeting"] = lambda directive, site: Fixed(fleeting)
+    stage["fleeting"] = answering(fleeting)
 
     async def check() -> Any:
         server = Server(COREFILE.format(port=free_port, plugin="fleeting"))
         await server.start()
         await asyncio.sleep(1.01 - time.monotonic() % 1)
-        listener = next(iter(server.instance.listeners.values()))
+        listener = next(iter(server.generation.listeners.values()))
         await asked(free_port)
         hits = []
         for wait in (0, 1.01 - time.monotonic() % 1, 0):
             await asyncio.sleep(wait)
             await asked(free_port)
-            hits.append(listener.hits)
+            hits.append(listener.counts.hits)
         await server.stop()
         return hits, server.longest_lag < 0.5
 
@@ -379,12 +381,12 @@ def test_a_plugin_whose_run_fails_is_begun_again(stage: Any, free_port: int, mon
     runs: list[int] = []
     monkeypatch.setattr("kdns.server.run.AGAIN", 0.01)
 
-    class Failing(Fixed):
+    class Failing(answering(known)):  # type: ignore[misc]
         async def run(self) -> None:
             runs.append(1)
             raise ValueError("on purpose")
 
-    stage["failing"] = lambda directive, site: Failing(known)
+    stage["failing"] = Failing
 
     async def check() -> Any:
         server = Server(COREFILE.format(port=free_port, plugin="failing"))

@@ -336,8 +336,8 @@ def test_hits_of_the_memo() -> None:
         writer.write(framed(*(question(name, id=id) for id, name in enumerate(names))))
         replies = [await read(reader) for _ in names]
         writer.close()
-        assert served.listener.hit_seconds > 0
-        return [(reply[1], len(dns.message.from_wire(reply).answer[0])) for reply in replies], served.listener.hits
+        assert served.listener.counts.hit_seconds > 0
+        return [(reply[1], len(dns.message.from_wire(reply).answer[0])) for reply in replies], served.listener.counts.hits
 
     assert ([(0, 1), (1, 1), (2, 1), (3, 9), (4, 1)], 4) == serve(answer, body)
     assert ["n3.test."] == started
@@ -355,7 +355,7 @@ def test_rotation_is_replayed() -> None:
         writer.write(framed(*[wire] * 3))
         replies = [await read(reader) for _ in range(3)]
         writer.close()
-        return {addresses(reply)[0] for reply in replies}, served.listener.hits
+        return {addresses(reply)[0] for reply in replies}, served.listener.counts.hits
 
     assert ({"10.0.0.1", "10.0.0.2", "10.0.0.3"}, 3) == serve(rotates, body)
 

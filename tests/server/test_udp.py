@@ -10,7 +10,7 @@ import dns.flags
 import dns.message
 import pytest
 
-from kdns.core.site import Listener
+from kdns.core.listener import Counts, Listener
 from kdns.dns.query import Address
 from kdns.server import mmsg, udp
 from kdns.server.in_flight import InFlight
@@ -31,7 +31,7 @@ def serve(
         sock = listen(address, 0, socket.SOCK_DGRAM)
         port = sock.getsockname()[1]
         served = kind(sock, listener(answer), in_flight)
-        served.start()
+        await served.start()
         try:
             return await body(served, port)
         finally:
@@ -46,8 +46,8 @@ def test_misses_and_hits(kind: Kind) -> None:
     async def body(served: udp.Udp, port: int) -> Any:
         with client() as sock:
             replies = [await ask(sock, question("n9.test.", id=id), ("127.0.0.1", port)) for id in (1, 2, 3)]
-        assert served.listener.hit_seconds > 0
-        return [(addresses(reply), reply[:2]) for reply, _ in replies], served.listener.hits
+        assert served.listener.counts.hit_seconds > 0
+        return [(addresses(reply), reply[:2]) for reply, _ in replies], served.listener.counts.hits
 
     assert ([(["10.0.0.9"], b"\0\1"), (["10.0.0.9"], b"\0\2"), (["10.0.0.9"], b"\0\3")], 2) == serve(kind, known, body)
 
@@ -86,7 +86,7 @@ def test_rotation_is_replayed(kind: Kind) -> None:
         served.listener = listener(rotates)
         with client() as sock:
             replies = [await ask(sock, question("a.test."), ("127.0.0.1", port)) for _ in range(4)]
-        return {addresses(reply)[0] for reply, _ in replies}, served.listener.hits
+        return {addresses(reply)[0] for reply, _ in replies}, served.listener.counts.hits
 
     assert ({"10.0.0.1", "10.0.0.2", "10.0.0.3"}, 3) == serve(kind, known, body)
 
@@ -99,7 +99,7 @@ def test_what_was_forgotten_is_asked_anew(kind: Kind) -> None:
                 await ask(sock, question("n9.test."), ("127.0.0.1", port))
             served.listener.memo.forget(["n9.test."])
             reply, _ = await ask(sock, question("n9.test."), ("127.0.0.1", port))
-        return addresses(reply), served.listener.hits
+        return addresses(reply), served.listener.counts.hits
 
     assert (["10.0.0.9"], 1) == serve(kind, known, body)
 
@@ -107,16 +107,16 @@ def test_what_was_forgotten_is_asked_anew(kind: Kind) -> None:
 @both
 def test_what_moved_into_the_old_generation_is_a_hit(kind: Kind) -> None:
     async def body(served: udp.Udp, port: int) -> Any:
-        small = Listener("dns://small", 4000)
-        small.sites, served.listener = served.listener.sites, small
-        for site in small.sites.values():
-            site.counters.append(lambda fact, count, seconds: counted.append(count))
+        small = Listener("dns://small", Counts(), 4000)
+        small.blocks, served.listener = served.listener.blocks, small
+        for [block] in small.blocks.values():
+            block.counters.append(lambda fact, count, seconds: counted.append(count))
         counted: list[int] = []
         with client() as sock:
             for name in ("n1", "n2", "n3", "n4", "n5", "n1"):
                 await ask(sock, question(f"{name}.test."), ("127.0.0.1", port))
         small.memo.fold()
-        return sum(counted), small.hits, small.misses
+        return sum(counted), small.counts.hits, small.counts.misses
 
     assert (6, 1, 5) == serve(kind, known, body)
 
@@ -340,7 +340,7 @@ def test_given_up_it_answers_what_is_queued_and_what_waits(kind: Kind, bound: st
                 other.setblocking(False)
                 other.sendto(question("n1.30.test."), ("127.0.0.1", port))
             closing = asyncio.ensure_future(served.close())
-            successor.start()
+            await successor.start()
             got = [addresses(await asyncio.wait_for(loop.sock_recv(other, 4096), 2)) for other in others]
             await closing
             reply, _ = await ask(sock, question("n2.test."), ("127.0.0.1", port))
@@ -369,7 +369,7 @@ def test_given_up_it_is_given_nothing_more(kind: Kind, bound: str) -> None:
             sock.sendto(question("n1.200.test."), ("127.0.0.1", port))
             await asyncio.sleep(0.02)
             successor = kind(listen(bound, port, socket.SOCK_DGRAM), listener(known), InFlight())
-            successor.start()
+            await successor.start()
             closing = asyncio.ensure_future(served.close())
             await asyncio.sleep(0.02)
             for _ in range(40):

@@ -1,49 +1,60 @@
-"""What the tests of plugins share: a Corefile as an instance without sockets, and questions to it through dnspython."""
+"""What the tests of plugins share: a Corefile as a generation without sockets, and questions to it through dnspython."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import dns.message
 import dns.rdatatype
 import pytest
 
-from kdns.core.plugin import Handler
-from kdns.core.site import Instance, Listener
+from kdns.core.block import Block
+from kdns.core.generation import Generation
+from kdns.core.listener import Listener
+from kdns.core.plugin import Handler, Plugin
 from kdns.dns.query import Address, Query, Transport
-from kdns.dns.response import Response
+from kdns.dns.response import Answer
 from kdns.errors import CorefileError
-from kdns.server.load import configure
+from kdns.server.load import load
 
 CLIENT = Address("10.244.0.7", 41234)
 LOCAL = Address("10.96.0.10", 53)
 
 
-class Fixed:
-    """A plugin that answers what it is told to."""
+class Fixed(Plugin):
+    """A plugin that answers by a function, which may wait, or always the same."""
 
-    def __init__(self, answer: Response | Callable[[Query], Response]) -> None:
+    same_for_everyone = True
+
+    def __init__(self, answer: Answer | Callable[[Query], Answer | Awaitable[Answer]]) -> None:
         self._answer = answer if callable(answer) else lambda _: answer
 
-    async def answer(self, query: Query, next: Handler) -> Response:
-        return self._answer(query)
+    async def answer(self, query: Query, next: Handler) -> Answer:
+        found = self._answer(query)
+        return await found if inspect.isawaitable(found) else found
 
 
-def instance_of(corefile: str, answer: Response | Callable[[Query], Response] | None = None) -> Instance:
-    """An instance of a Corefile; `answer` takes the place of the last plugin of each server block's chain."""
-    instance = configure(corefile)
+def add(block: Block, name: str, plugin: Plugin) -> None:
+    """Put a plugin at the end of a server block's chain."""
+    block.complete([*block.plugins, (name, plugin)])
+
+
+def generation_of(corefile: str, answer: Answer | Callable[[Query], Answer] | None = None) -> Generation:
+    """A generation of a Corefile; `answer` takes the place of the last plugin of each server block's chain."""
+    generation = load(corefile)
     if answer is not None:
-        for site in instance.sites:
-            site.plugins.append(("fixed", Fixed(answer)))
-            site.complete()
-    return instance
+        for block in generation.blocks:
+            add(block, "fixed", Fixed(answer))
+    generation.begin()
+    return generation
 
 
-def listener_of(instance: Instance) -> Listener:
-    return next(iter(instance.listeners.values()))
+def listener_of(generation: Generation) -> Listener:
+    return next(iter(generation.listeners.values()))
 
 
 async def ask(
-    instance: Instance,
+    generation: Generation,
     name: str,
     type: str = "A",
     *,
@@ -54,8 +65,8 @@ async def ask(
 ) -> dns.message.Message:
     """The reply to a question, as dnspython reads it; `options` are make_query's."""
     query = dns.message.make_query(name, type, id=id, **options)
-    reply = await listener_of(instance).reply(query.to_wire(), client, LOCAL, transport)
-    assert reply is not None
+    reply = await listener_of(generation).reply(query.to_wire(), client, LOCAL, transport)
+    assert isinstance(reply, bytes)
     return dns.message.from_wire(reply)
 
 
@@ -66,7 +77,7 @@ def answers(message: dns.message.Message) -> list[str]:
 def refused(corefile: str) -> str:
     """The one line that says why a Corefile cannot be served."""
     with pytest.raises(CorefileError) as caught:
-        configure(corefile)
+        load(corefile)
     return str(caught.value)
 
 

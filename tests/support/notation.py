@@ -27,10 +27,10 @@ import dns.rdatatype
 
 from kdns.cluster.objects import joined, Namespace, Pod, Port, Service, Slice, Stored
 from kdns.cluster.store import Store
-from kdns.core.site import Listener
+from kdns.core.listener import Listener
 from kdns.dns import names
 from kdns.dns.query import Address, Transport
-from kdns.server.load import configure
+from kdns.server.load import load
 
 ORIGIN = dns.name.from_text("cluster.local.")
 ZONES = "cluster.local in-addr.arpa ip6.arpa"
@@ -108,9 +108,9 @@ class Cluster:
 
     def __init__(self, text: str = "", options: str = "", zones: str = ZONES, more: str = "") -> None:
         corefile = f". {{\nkubernetes {zones} {{\nmanifests none\n{options}\n}}\n}}\n{more}"
-        self.instance = configure(corefile)
-        self.listener: Listener = self.instance.listeners["", 53]
-        self.store: Store = self.listener.sites["."].plugin("kubernetes")[0].store  # type: ignore[attr-defined]
+        self.generation = load(corefile)
+        self.listener: Listener = self.generation.listeners["", 53]
+        self.store: Store = self.listener.blocks["."].named("kubernetes")[0].store  # type: ignore[attr-defined]
         self.store.put(*objects(text))
         self.store.synced = True
 

@@ -6,15 +6,23 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import dns.message
 
 from kdns.config.corefile import parse
-from kdns.core.site import Instance, Listener, Site
+from kdns.config.directive import Directive
+from kdns.config.options import argument, words
+from kdns.core.block import Block
+from kdns.core.generation import Generation, Where
+from kdns.core.listener import Listener
+from kdns.core.memo import BUDGET
+from kdns.core.plugin import Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Response, RRset
+from tests.support.configured import Fixed
 
 Answer = Callable[[Query], Awaitable[Response]]
 
@@ -50,29 +58,56 @@ async def fails(query: Query) -> Response:
 ANSWERS: dict[str, Answer] = {"known": known, "slow": slow, "who": who, "fails": fails}
 
 
-class Fixed:
-    """A plugin that answers by a function."""
+class Bind(Plugin):
+    """*bind* as far as these tests need it: any address, looked up nowhere."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    @dataclass(frozen=True)
+    class Addresses:
+        wanted: tuple[str, ...] = argument(words(1))
 
-    async def answer(self, query: Query, next: Any) -> Response:
-        return await self._answer(query)
+    table = Addresses
+
+    def __init__(self, block: Block, directive: Directive, options: Addresses) -> None:
+        block.listen_on(options.wanted)
 
 
-def bind(directive: Any, site: Site) -> None:
-    site.addresses += directive.args
+def answering(answer: Answer) -> type[Plugin]:
+    """The class of a plugin that answers by a function."""
+
+    class Answering(Fixed):
+        def __init__(self, block: Block, directive: Directive, options: object) -> None:
+            super().__init__(answer)
+
+    return Answering
+
+
+@dataclass(frozen=True)
+class Words:
+    """The arguments of a directive, any of them."""
+
+    words: tuple[str, ...] = argument(words())
+
+
+def arranging(arrange: Callable[[Directive, Block], None], answer: Answer = known) -> type[Plugin]:
+    """The class of a plugin that arranges something with its server block, and answers by a function."""
+
+    class Arranging(Fixed):
+        table = Words
+
+        def __init__(self, block: Block, directive: Directive, options: Words) -> None:
+            super().__init__(answer)
+            arrange(directive, block)
+
+    return Arranging
 
 
 def listener(answer: Answer) -> Listener:
-    """A listener whose one site answers by a function."""
-    made = Listener("dns://test")
-    block = parse(". {\n}\n", "Corefile", None, 53)[0]  # type: ignore[arg-type]
-    site = Site(block, Instance())
-    site.plugins.append(("fixed", Fixed(answer)))
-    site.complete()
-    made.sites["."] = site
-    site.listeners.append(made)
+    """A listener whose one server block answers by a function."""
+    generation = Generation()
+    block = generation.add(parse(". {\n}\n", "Corefile", None, 53)[0])  # type: ignore[arg-type]
+    block.complete([("fixed", Fixed(answer))])
+    made = generation.listen(Where("dns", "", 53), "dns://test", BUDGET)
+    made.add(".", block)
     return made
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from kdns.core.metrics import Counter as Count
 from kdns.dns.query import Query
 from kdns.dns.types import A
 from kdns.errors import NoReply, Spoofed, UpstreamError
@@ -53,8 +52,7 @@ async def asking(says: Says = echo, exact: bool = False) -> AsyncIterator[tuple[
     transport, peer = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: Peer(says), local_addr=("127.0.0.1", 0)
     )
-    labels = ("proxy_name", "to", "proto")
-    reuse = Reuse(Count("hits", "", labels), Count("misses", "", labels), "peer", "udp")
+    reuse = Reuse()
     datagrams = Datagrams(transport.get_extra_info("sockname"), "", reuse, exact)
     try:
         yield datagrams, peer

@@ -87,7 +87,7 @@ class Client:
         began = time.monotonic()
         if self._turns is not None:
             await self._turns.wait()
-        self._stats.limited.observe(time.monotonic() - began, "GET", host)
+        self._stats.limited.labels("GET", host).observe(time.monotonic() - began)
         reply: aiohttp.ClientResponse | None = None
         try:
             async with self._slots:
@@ -123,8 +123,8 @@ class Client:
         except (ValueError, RuntimeError) as error:  # a URL or header that cannot be sent; credentials changed just now
             raise SourceError(described(error, host)) from None
         finally:
-            self._stats.requests.add(code, "GET", host)
-            self._stats.durations.observe(time.monotonic() - began, "GET", host)
+            self._stats.requests.labels(code, "GET", host).inc()
+            self._stats.durations.labels("GET", host).observe(time.monotonic() - began)
 
     async def _refusal(self, reply: aiohttp.ClientResponse) -> Refused:
         if reply.status == 401:

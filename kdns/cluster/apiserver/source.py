@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, UTC
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from kdns.cluster.apiserver.client import Client, Connection
 from kdns.cluster.apiserver.reflector import Reflector, TIMING, Timing
@@ -19,7 +19,11 @@ from kdns.cluster.apiserver.snapshot import EVERY, Snapshot
 from kdns.cluster.apiserver.tallies import Absence, Stats
 from kdns.cluster.objects import NamespaceObject, Selection
 from kdns.cluster.store import Store
-from kdns.core.metrics import Histogram, Metric
+from kdns.core.metrics import counters, gauges, Metrics
+from kdns.core.plugin import Kept
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric as Family
 
 __all__ = ["ApiServer", "Connection"]
 
@@ -28,7 +32,7 @@ log = logging.getLogger(__name__)
 KUBE_SYSTEM = "kube-system"  # its uid stands for the cluster's
 
 
-class ApiServer:
+class ApiServer(Kept):
     """Keeps a store at what an API server says of a Selection.
 
     `programmed` is called with the kind of a Service and seconds for each change that says when it was made.
@@ -36,12 +40,13 @@ class ApiServer:
 
     def __init__(
         self, connection: Connection, selection: Selection, store: Store,
-        snapshot: str = "", startup_timeout: float = 5.0, timing: Timing = TIMING,
+        snapshot: str = "", startup_timeout: float = 5.0, timing: Timing = TIMING, metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self.store = store
-        self.stats = Stats()
+        self._metrics = Metrics() if metrics is None else metrics
+        self.stats = Stats(self._metrics)
         self.stale = False  # are the answers those of a snapshot?
-        self.programmed: Callable[[str, float], None] = lambda kind, s: self.stats.programming.observe(s, kind)
+        self.programmed: Callable[[str, float], None] = lambda kind, s: self.stats.programming.labels(kind).observe(s)
         self._client = Client(connection, self.stats)
         self._startup_timeout = startup_timeout
         self._snapshot = Snapshot(snapshot, selection) if snapshot else None
@@ -69,6 +74,7 @@ class ApiServer:
                 self._loaded, self._cluster, self._written = True, header.cluster, header.written
             self.store.listeners.append(self._note)
             self._tasks.append(asyncio.create_task(self._keep(self._snapshot)))
+        self._metrics.collect(id(self), self.families)
         self._began = time.monotonic()
         self._tasks += [asyncio.create_task(reflector.run(), name=reflector.name) for reflector in self._reflectors]
         try:
@@ -85,6 +91,7 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self._metrics.ends(id(self))
         self._absence.close()
         await self._client.close()
         if self._snapshot is not None:
@@ -114,22 +121,37 @@ class ApiServer:
         now = time.monotonic()
         return {reflector.name: now - reflector.heard for reflector in self._reflectors}
 
-    def metrics(self) -> list[Metric | Histogram]:
-        """All metrics, as they are now."""
-        stats, store = self.stats, self.store
-        for kind, table in (("services", store.services), ("endpointslices", store.slices),
-                            ("namespaces", store.namespaces), ("pods", store.pods)):  # fmt: skip
-            stats.objects.set(len(table), kind)
-        for reflector in self._reflectors:
-            name = reflector.name
-            stats.events.values.update({(name, type): n for type, n in reflector.events.items()})
-            stats.relists.values.update({(name, reason): n for reason, n in reflector.relists.items()})
-            stats.reconnects.values[name,] = reflector.reconnects
-            stats.malformed.values[name,] = reflector.malformed
-        for name, seconds in self.age.items():
-            stats.age.set(seconds, name)
-        stats.stale.set(self.stale)
-        return stats.metrics()
+    def families(self) -> Iterable["Family"]:
+        """What is known, and how its watches do, for a scrape."""
+        store = self.store
+        tables = (("services", store.services), ("endpointslices", store.slices), ("namespaces", store.namespaces),
+                  ("pods", store.pods))  # fmt: skip
+        by_resource = ("resource",)
+        every = {(reflector.name,): reflector for reflector in self._reflectors}
+        return [
+            gauges("kdns_kubernetes_objects", "Objects that are known.", ("kind",), {(of,): len(all) for of, all in tables}),
+            counters(
+                "kdns_kubernetes_events_total", "Events of watches, lists as streams included.", ("resource", "type"),
+                {(*name, type): n for name, reflector in every.items() for type, n in reflector.events.items()},
+            ),
+            counters(
+                "kdns_kubernetes_relists_total", "Lists that had to be made again.", ("resource", "reason"),
+                {(*name, reason): n for name, reflector in every.items() for reason, n in reflector.relists.items()},
+            ),
+            counters(
+                "kdns_kubernetes_reconnects_total", "Watches that ended and were made again.", by_resource,
+                {name: reflector.reconnects for name, reflector in every.items()},
+            ),
+            counters(
+                "kdns_kubernetes_malformed_objects_total", "Objects that could not be understood.", by_resource,
+                {name: reflector.malformed for name, reflector in every.items()},
+            ),
+            gauges(
+                "kdns_kubernetes_watch_age_seconds", "Time since the API server was heard.", by_resource,
+                {(name,): seconds for name, seconds in self.age.items()},
+            ),
+            gauges("kdns_kubernetes_stale", "1 while answers come from a snapshot of an earlier run.", (), {(): self.stale}),
+        ]  # fmt: skip
 
     # ------------------------------------------------------------ what reflectors report
 

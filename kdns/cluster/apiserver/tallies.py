@@ -4,47 +4,34 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from kdns.core.metrics import Counter, Gauge, Histogram, Metric
+from kdns.core.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 REST_DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # as prometheus has them by default
+PROGRAMMING = tuple(0.001 * 2**n for n in range(20))
 
 
-@dataclass
 class Stats:
-    """What is counted, under the names that CoreDNS's dashboards know; and kdns's own."""
+    """What is counted as it happens, under the names that CoreDNS's dashboards know."""
 
-    requests: Counter = field(default_factory=lambda: Counter(
-        "coredns_kubernetes_rest_client_requests_total", "Requests to the API server.", ("code", "method", "host")))
-    durations: Histogram = field(default_factory=lambda: Histogram(
-        "coredns_kubernetes_rest_client_request_duration_seconds", "Time until the API server answered.",
-        ("verb", "host"), REST_DURATIONS))
-    limited: Histogram = field(default_factory=lambda: Histogram(
-        "coredns_kubernetes_rest_client_rate_limiter_duration_seconds", "Time that requests waited for their turn.",
-        ("verb", "host"), REST_DURATIONS))
-    programming: Histogram = field(default_factory=lambda: Histogram(
-        "coredns_kubernetes_dns_programming_duration_seconds", "Time from a change in the cluster until DNS has it.",
-        ("service_kind",), tuple(0.001 * 2**n for n in range(20))))
-    objects: Gauge = field(default_factory=lambda: Gauge(
-        "kdns_kubernetes_objects", "Objects that are known.", ("kind",)))
-    events: Counter = field(default_factory=lambda: Counter(
-        "kdns_kubernetes_events_total", "Events of watches, lists as streams included.", ("resource", "type")))
-    relists: Counter = field(default_factory=lambda: Counter(
-        "kdns_kubernetes_relists_total", "Lists that had to be made again.", ("resource", "reason")))
-    reconnects: Counter = field(default_factory=lambda: Counter(
-        "kdns_kubernetes_reconnects_total", "Watches that ended and were made again.", ("resource",)))
-    malformed: Counter = field(default_factory=lambda: Counter(
-        "kdns_kubernetes_malformed_objects_total", "Objects that could not be understood.", ("resource",)))
-    age: Gauge = field(default_factory=lambda: Gauge(
-        "kdns_kubernetes_watch_age_seconds", "Time since the API server was heard.", ("resource",)))
-    stale: Gauge = field(default_factory=lambda: Gauge(
-        "kdns_kubernetes_stale", "1 while answers come from a snapshot of an earlier run."))  # fmt: skip
-
-    def metrics(self) -> list[Metric | Histogram]:
-        return list(vars(self).values())
+    def __init__(self, metrics: Metrics) -> None:
+        self.requests = metrics.counter(
+            "coredns_kubernetes_rest_client_requests_total", "Requests to the API server.", ("code", "method", "host")
+        )
+        self.durations = metrics.histogram(
+            "coredns_kubernetes_rest_client_request_duration_seconds", "Time until the API server answered.",
+            ("verb", "host"), REST_DURATIONS,
+        )
+        self.limited = metrics.histogram(
+            "coredns_kubernetes_rest_client_rate_limiter_duration_seconds", "Time that requests waited for their turn.",
+            ("verb", "host"), REST_DURATIONS,
+        )
+        self.programming = metrics.histogram(
+            "coredns_kubernetes_dns_programming_duration_seconds", "Time from a change in the cluster until DNS has it.",
+            ("service_kind",), PROGRAMMING,
+        )  # fmt: skip
 
 
 class Absence:

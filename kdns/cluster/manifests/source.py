@@ -23,7 +23,8 @@ from kdns.cluster.manifests.markup import MOST_OCTETS, size_of
 from kdns.cluster.manifests.workloads import DEFAULT_POD_RANGES
 from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
-from kdns.core.metrics import Counter, Gauge, Histogram, Metric
+from kdns.core.metrics import Metrics
+from kdns.core.plugin import Kept
 from kdns.errors import ManifestError, Unreadable
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ Seen = tuple[str, int, int, int, int]  # path, mtime and ctime (ns), size, inode
 Look = tuple[Seen | tuple[str, str], ...]  # of each file; or why not
 
 
-class Manifests:
+class Manifests(Kept):
     """A source of cluster objects: files, directories, "-" for standard input.
 
     Standard input and pipes are read once, to their end, and kept in a temporary file.
@@ -57,12 +58,18 @@ class Manifests:
         ranges: Ranges = DEFAULT_RANGES,
         pod_ips: Ranges = DEFAULT_POD_RANGES,
         lenient: bool = False,
+        metrics: Metrics | None = None,
     ) -> None:
         self.problem: str | None = None  # why the last change was not taken
         self._paths = tuple(paths)
         self.store, self._options = store, Options(selection, ranges, pod_ips, lenient)
-        self._refused = Gauge("kdns_manifests_refused", "1 while the last change of the manifests is wrong and not taken.")
-        self._lost = Counter("kdns_manifests_lost_total", "Times that manifests could not be read, whatever is in them.")
+        metrics = Metrics() if metrics is None else metrics
+        self._refused = metrics.gauge(
+            "kdns_manifests_refused", "1 while the last change of the manifests is wrong and not taken."
+        )
+        self._lost = metrics.counter(
+            "kdns_manifests_lost_total", "Times that manifests could not be read, whatever is in them."
+        )
         self._pause = FIRST
         self._again: float | None = None  # when what was lost is tried again, in seconds of the loop
         self._hinted: tuple[str, ...] = ()
@@ -87,7 +94,7 @@ class Manifests:
                 if not left:
                     raise ManifestError(self._told(error)) from None
                 log.warning("%s; tried again in %g s", self._told(error), self._pause)
-                self._lost.add()
+                self._lost.inc()
             await asyncio.sleep(self._pause)
         self._judged = look
         await self._take(loaded)
@@ -96,11 +103,6 @@ class Manifests:
     def why_not(self) -> str | None:
         """Why what is served is not what the files say, or None."""
         return self.problem
-
-    def metrics(self) -> list[Metric | Histogram]:
-        """Whether the last change was refused, and how often it could not even be read."""
-        self._refused.set(1 if self.problem else 0)
-        return [self._refused, self._lost]
 
     async def close(self) -> None:
         """Watch no more; the store stays as it is."""
@@ -158,6 +160,7 @@ class Manifests:
         again = " are right again" if self.problem else " have changed"
         self._judged, self.problem = look, problem
         self._pause, self._again = FIRST, None
+        self._refused.set(problem is not None)
         if problem is None:
             await self._take(loaded, again)
         else:
@@ -170,8 +173,9 @@ class Manifests:
         if known:
             return
         self.problem = self._told(error)
+        self._refused.set(1)
         log.error("%s (still serving what was good before, tried again in %g s)", self.problem, self._pause)
-        self._lost.add()
+        self._lost.inc()
         self._again = asyncio.get_running_loop().time() + self._pause
         self._pause = min(LONGEST, 2 * self._pause)
 

@@ -91,37 +91,32 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 from kdns.config.directive import Directive
-from kdns.core.metrics import Counter, Gauge, Histogram, Metric
-from kdns.core.plugin import Handler
-from kdns.core.site import FAILED, Site
+from kdns.config.options import argument, flag, option
+from kdns.core.block import Block, FAILED
+from kdns.core.metrics import counters, gauges, Labels, Metrics
+from kdns.core.plugin import Handler, Plugin
+from kdns.core.singleflight import Singleflight
 from kdns.dns import names
 from kdns.dns.query import Query, Transport
-from kdns.dns.response import replace, Response
+from kdns.dns.response import Answer, replace, Response
 from kdns.dns.types import AD, IN, NOERROR, NXDOMAIN, RD, TC
 from kdns.plugins import ORDER
-from kdns.plugins.cache.answers import (
-    Cache,
-    DENIAL,
-    Entry,
-    FAILURE,
-    fresh_response,
-    key_of,
-    kind,
-    Limits,
-    stale_response,
-    SUCCESS,
-)
+from kdns.plugins.cache.answers import Cache, DENIAL, Entry, FAILURE, fresh_response, key_of, kind, Limits, stale_response, SUCCESS
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric as Family
 
 CAPACITY, LEAST_CAPACITY = 9984, 1024
 MOST_REFRESHES = 512  # questions of our own under way; each may hold some kilobytes
-LABELS, TYPE_LABELS = ("server", "zones", "view"), ("server", "type", "zones", "view")
+LABELS: Labels = ("server", "zones", "view")
+TYPE_LABELS: Labels = ("server", "type", "zones", "view")
 
-Waiting = asyncio.Future[Response | Exception | None]  # what came of it; None: whoever asked was cancelled
 Asked = tuple[str, int, int, Transport]  # equal questions: the key, RD and AD, the size that fits, the transport
 
 
@@ -134,107 +129,52 @@ class Stale(NamedTuple):
     recheck: int = 30
 
 
-class Options(NamedTuple):
-    """What a directive says. Equal options are equal caches."""
+class Prefetch(NamedTuple):
+    """When an answer is asked for anew in advance: after so many hits (0: never), so many seconds apart at most."""
 
-    zones: tuple[str, ...]
-    success: Limits
-    denial: Limits
-    amount: int = 0  # prefetch; 0: never
+    amount: int = 0
     gap: int = 60
     percentage: int = 10
-    stale: Stale | None = Stale()
-    prefer_positive: bool = False
-    failure: int = 5
-    disabled: frozenset[tuple[str, str]] = frozenset()  # (kind, zone)
-    keepttl: bool = False
-    nxdomain_cut: bool = False
 
 
-def setup(directive: Directive, site: Site) -> "Caching":
-    site.once(directive)
-    options = read(directive, site.zones)
-    above = ORDER[: ORDER.index("cache") + 1]
-    below = tuple(_shape(other) for other in site.block.directives if other.name not in above)
-    key = ("cache", site.block.keys, tuple(site.addresses), options, below)
-    cache = site.instance.carry(key, lambda: Cache(options.success, options.denial, options.failure, options.nxdomain_cut))
-    tallies = site.instance.carry(("cache tallies", site.block.keys, tuple(site.addresses), options.zones), Tallies)
-    plugin = Caching(options, cache, tallies, site)
-    site.instance.forgetters.append(cache.forget)
-    site.instance.collectors.append(plugin.metrics)
-    site.instance.on_close.append(plugin.close)
-    return plugin
+class Room(NamedTuple):
+    """How many answers of a kind, and their TTLs; None where nothing is said of it."""
+
+    capacity: int
+    most: int | None
+    least: int | None
+
+    def limits(self, most: int) -> Limits:
+        """With what is not said filled in."""
+        longest = most if self.most is None else self.most
+        return Limits(self.capacity, longest, min(5, most, longest) if self.least is None else self.least)
 
 
-def _shape(directive: Directive) -> tuple[Any, ...]:
-    """What a directive says, wherever it stands."""
-    return directive.name, directive.args, tuple(map(_shape, directive.block))
-
-
-# ---------------------------------------------------------------- options
-
-
-def read(directive: Directive, default: tuple[str, ...] = (".",)) -> Options:
-    """The options of a directive; CorefileError names what is wrong with them."""
+def _where(o: Directive) -> tuple[int, tuple[str, ...]]:
+    """The longest TTL (0: as usual), and the zones."""
     most = 0
-    if directive.args and re.fullmatch("[+-]?[0-9]+", directive.args[0]):
-        most = directive.integer(1, 2**31 - 1, at=0)
-    zones = directive.origins(default=default, start=1 if most else 0)
-    success, denial = (Limits(CAPACITY, most or usual, min(5, most or usual)) for usual in (3600, 1800))
-    options = Options(zones, success, denial)
-    for option in directive.block:
-        options = _read(option, options)
-    if options.prefer_positive and options.stale is None:
-        raise directive.error("serve_stale_policy has no effect with serve_stale off: take one of them out")
-    return options
+    if o.args and re.fullmatch("[+-]?[0-9]+", o.args[0]):
+        most = o.integer(1, 2**31 - 1, at=0)
+    return most, o.origins(start=1 if most else 0)
 
 
-def _read(o: Directive, options: Options) -> Options:
-    match o.name:
-        case "success":
-            return options._replace(success=_limits(o, options.success))
-        case "denial":
-            return options._replace(denial=_limits(o, options.denial))
-        case "prefetch":
-            return _prefetch(o, options)
-        case "serve_stale":
-            return options._replace(stale=_stale(o))
-        case "serve_stale_policy":
-            return options._replace(prefer_positive=bool(o.choice(("prefer_positive",))))
-        case "servfail":
-            return options._replace(failure=math.ceil(o.duration(0, 300)))
-        case "disable":
-            where = o.choice((SUCCESS, DENIAL), at=0)
-            zones = o.origins(default=(".",), start=1)
-            return options._replace(disabled=options.disabled | {(where, zone) for zone in zones})
-        case "keepttl":
-            o.no_args()
-            return options._replace(keepttl=True)
-        case "nxdomain_cut":
-            o.no_args()
-            return options._replace(nxdomain_cut=True)
-        case _:
-            raise o.unknown(("success", "denial", "prefetch", "serve_stale", "serve_stale_policy", "servfail", "disable",
-                             "keepttl", "nxdomain_cut"))  # fmt: skip
-
-
-def _limits(o: Directive, limits: Limits) -> Limits:
+def _room(o: Directive) -> Room:
     count = len(o.arguments(1, 3))
     capacity = max(LEAST_CAPACITY, o.integer(0, 10_000_000, at=0))
-    most = o.integer(1, 2**31 - 1, at=1) if count > 1 else limits.most
-    return Limits(capacity, most, o.integer(0, 2**31 - 1, at=2) if count > 2 else min(limits.least, most))
+    most = o.integer(1, 2**31 - 1, at=1) if count > 1 else None
+    return Room(capacity, most, o.integer(0, 2**31 - 1, at=2) if count > 2 else None)
 
 
-def _prefetch(o: Directive, options: Options) -> Options:
+def _prefetch(o: Directive) -> Prefetch:
     count = len(o.arguments(1, 3))
-    percentage = options.percentage
+    percentage = 10
     if count > 2:
         match = re.fullmatch("([0-9]{2})%", o.args[2])
         if match is None or not 10 <= int(match[1]) <= 90:
-            raise o.error(f"prefetch: '{o.args[2]}' is not a percentage from 10% to 90%")
+            raise ValueError(f"'{o.args[2]}' is not a percentage from 10% to 90%")
         percentage = int(match[1])
-    gap = math.ceil(o.duration(at=1)) if count > 1 else options.gap
-    return options._replace(amount=o.integer(0, 2**31 - 1, at=0), gap=gap, percentage=percentage)
+    gap = math.ceil(o.duration(at=1)) if count > 1 else 60
+    return Prefetch(o.integer(0, 2**31 - 1, at=0), gap, percentage)
 
 
 def _stale(o: Directive) -> Stale | None:
@@ -244,45 +184,127 @@ def _stale(o: Directive) -> Stale | None:
     duration = math.ceil(o.duration(0, 2**31 - 1, at=0)) if words else 3600
     mode = words[1].lower() if len(words) > 1 else "immediate"
     if mode not in ("immediate", "verify"):
-        raise o.error(f"serve_stale: '{words[1]}' is none of immediate, verify")
+        raise ValueError(f"'{words[1]}' is none of immediate, verify")
     verify, at = None, 2
     if mode == "verify":
         verify, at = (o.duration(at=2) if len(words) > 2 else 0.0), 3
     if len(words) > at + 2:
-        raise o.error("serve_stale: too many arguments")
+        raise ValueError("too many arguments")
     ttl = o.duration(0, 2**31 - 1, at=at) if len(words) > at else 30.0
     if ttl % 1:
-        raise o.error(f"serve_stale: '{words[at]}' is not a whole number of seconds")
+        raise ValueError(f"'{words[at]}' is not a whole number of seconds")
     recheck = o.duration(0, 300, at=at + 1) if len(words) > at + 1 else 0.0
     return Stale(duration, verify, int(ttl), math.ceil(recheck))
 
 
-# ---------------------------------------------------------------- at work
+def _policy(o: Directive) -> bool:
+    return bool(o.choice(("prefer_positive",)))
+
+
+def _servfail(o: Directive) -> int:
+    return math.ceil(o.duration(0, 300))
+
+
+def _disable(o: Directive) -> tuple[tuple[str, str], ...]:
+    where = o.choice((SUCCESS, DENIAL), at=0)
+    return tuple((where, zone) for zone in o.origins(default=(".",), start=1))
+
+
+USUAL = Room(CAPACITY, None, None)
+
+
+@dataclass(frozen=True)
+class Options:
+    where: tuple[int, tuple[str, ...]] = argument(_where)
+    success: Room = option(_room, USUAL)
+    denial: Room = option(_room, USUAL)
+    prefetch: Prefetch = option(_prefetch, Prefetch())
+    serve_stale: Stale | None = option(_stale, Stale())
+    serve_stale_policy: bool = option(_policy, False)
+    servfail: int = option(_servfail, 5)
+    disable: tuple[tuple[str, str], ...] = option(_disable, (), many=True)  # (kind, zone)
+    keepttl: bool = option(flag, False)
+    nxdomain_cut: bool = option(flag, False)
+
+    def __post_init__(self) -> None:
+        if self.serve_stale_policy and self.serve_stale is None:
+            raise ValueError("serve_stale_policy has no effect with serve_stale off: take one of them out")
+
+    def cache(self) -> Cache:
+        """An empty one."""
+        most = self.where[0]
+        success, denial = self.success.limits(most or 3600), self.denial.limits(most or 1800)
+        return Cache(success, denial, self.servfail, self.nxdomain_cut)
 
 
 class Tallies:
-    """What is counted."""
+    """What is counted in one server block's cache."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics, key: Any) -> None:
         self.hits = {SUCCESS: 0, DENIAL: 0}
         self.misses = self.prefetches = self.stale = self.drops = 0
+        self.caching: Caching | None = None  # whose cache is in service
+        metrics.collect(("cache", key), self.families)
+
+    def families(self) -> Iterable["Family"]:
+        if self.caching is None:
+            return
+        server, zones, cache = self.caching.block.server, ",".join(self.caching.zones), self.caching.cache
+        types = {which: (server, which, zones, self.caching.block.view) for which in (SUCCESS, DENIAL)}
+        yield gauges(
+            "coredns_cache_entries", "Answers that are kept.", TYPE_LABELS,
+            {labels: len(cache.entries[which]) for which, labels in types.items()},
+        )
+        yield counters(
+            "coredns_cache_hits_total", "Questions that the cache answered.", TYPE_LABELS,
+            {labels: self.hits[which] for which, labels in types.items()},
+        )
+        yield counters(
+            "coredns_cache_evictions_total", "Answers that had to make room.", TYPE_LABELS,
+            {labels: cache.evictions[which] for which, labels in types.items()},
+        )
+        for name, help, value in (
+            ("requests", "Questions that the cache answered, or could have.", sum(self.hits.values()) + self.misses),
+            ("misses", "Questions that it had no answer to.", self.misses),
+            ("prefetch", "Answers asked for anew in advance.", self.prefetches),
+            ("served_stale", "Stale answers.", self.stale),
+            ("drops", "Answers that were not about the name asked.", self.drops),
+        ):  # fmt: skip
+            yield counters(f"coredns_cache_{name}_total", help, LABELS, {(server, zones, self.caching.block.view): value})
 
 
-class Caching:
-    """The link of the chain. `clock` is time.monotonic, as it is for the ticks of the memo."""
+def _shape(directive: Directive) -> tuple[Any, ...]:
+    """What a directive says, wherever it stands."""
+    return directive.name, directive.args, tuple(map(_shape, directive.block))
 
-    def __init__(
-        self, options: Options, cache: Cache, tallies: Tallies, site: Site, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.options, self.cache, self.tallies = options, cache, tallies
-        self._site = site
-        self._clock = clock
-        self._zones = frozenset(options.zones)
+
+class Caching(Plugin):
+    """`clock` is time.monotonic, as it is for the ticks of the memo."""
+
+    table = Options
+    once = True
+    same_for_everyone = True
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    def __init__(self, block: Block, directive: Directive, options: Options) -> None:
+        self.block, self.options = block, options
+        self.stale, self.prefetch = options.serve_stale, options.prefetch
+        self.zones = options.where[1] or block.zones
+        above = ORDER[: ORDER.index("cache") + 1]
+        below = tuple(_shape(other) for other in block.parsed.directives if other.name not in above)
+        here = block.parsed.keys, tuple(block.addresses)
+        self.cache = block.keep(("cache", here, self.zones, options, below), options.cache)
+        key = ("cache tallies", here, self.zones)
+        self.tallies = block.keep(key, lambda: Tallies(block.metrics, key))
+        self.tallies.caching = self
+        self._clock = self.clock
+        self._zones = frozenset(self.zones)
         self._everything = "." in self._zones
-        self._asked: dict[Asked, list[Waiting]] = {}  # who waits; no more than queries in flight
-        self._refreshes: dict[Asked, tuple[asyncio.Task[Response], float]] = {}  # and when they began
+        self._under_way: Singleflight[Answer] = Singleflight()
+        self._refreshes: dict[Asked, tuple[asyncio.Task[Answer], float]] = {}  # and when they began
+        block.on_forget(self.cache.forget)
 
-    async def answer(self, query: Query, next: Handler) -> Response:
+    async def answer(self, query: Query, next: Handler) -> Answer:
         if query.cls != IN or not (self._everything or names.closest(query.name, self._zones)):
             return await next(query)
         now = self._clock()
@@ -304,18 +326,19 @@ class Caching:
     def _hit(self, entry: Entry, query: Query, next: Handler, now: float) -> Response:
         second = int(now)
         self._count(entry, second, 1)
-        if self.options.amount and self._wanted(entry, second):
+        if self.prefetch.amount and self._wanted(entry, second):
             asked = _asked(query, key_of(query))
             if asked not in self._refreshes and self._refresh(asked, query, next, now) is not None:
                 self.tallies.prefetches += 1
         response = fresh_response(entry, second, self.options.keepttl)
         flags = response.flags if query.do or query.flags & AD else response.flags & ~AD  # RFC 6840 5.8
-        return replace(response, flags=flags, stable_for=second + 1 - now, replayed=partial(self._replayed, entry))
+        made = response.made._replace(replayed=partial(self._replayed, entry))
+        return replace(response, flags=flags, stable_for=second + 1 - now, made=made)
 
     def _wanted(self, entry: Entry, second: int) -> bool:
         """Is it popular, and about to end? Once it could not be had in advance, its end is waited for."""
-        near = entry.left(second) <= max(1, entry.ttl * self.options.percentage // 100)
-        return near and entry.hits >= self.options.amount and entry.failed < 0
+        near = entry.left(second) <= max(1, entry.ttl * self.prefetch.percentage // 100)
+        return near and entry.hits >= self.prefetch.amount and entry.failed < 0
 
     def _replayed(self, entry: Entry, n: int) -> None:
         self._count(entry, int(self._clock()), n)
@@ -323,20 +346,20 @@ class Caching:
     def _count(self, entry: Entry, second: int, n: int) -> None:
         """So many hits, and for prefetch since when without a gap."""
         self.tallies.hits[SUCCESS if entry.kind == SUCCESS else DENIAL] += n
-        if self.options.amount:
-            entry.hits = entry.hits + n if second - entry.last < self.options.gap else n
+        if self.prefetch.amount:
+            entry.hits = entry.hits + n if second - entry.last < self.prefetch.gap else n
             entry.last = second
 
     # ------------------------------------------------------------ stale
 
     def _usable(self, entry: Entry, second: int) -> bool:
         """May it be served, fresh or stale?"""
-        stale = self.options.stale
+        stale = self.stale
         return entry.kind != FAILURE and entry.left(second) > (-stale.duration if stale is not None else 0)
 
-    async def _verified(self, entry: Entry, query: Query, next: Handler, now: float) -> Response:
+    async def _verified(self, entry: Entry, query: Query, next: Handler, now: float) -> Answer:
         """What the upstream says now, or where it does not in time, what it said before."""
-        stale = self.options.stale
+        stale = self.stale
         assert stale is not None
         if entry.failed < 0 or int(now) - entry.failed >= stale.recheck:
             asked = _asked(query, key_of(query))
@@ -348,20 +371,21 @@ class Caching:
                 task, began = running
                 left = max(0.0, began + stale.verify - now) if stale.verify else None
                 await asyncio.wait((task,), timeout=left)
-                if task.done() and not task.cancelled() and self._refreshed(task.result()):
-                    self.tallies.misses += joined and task.result().foreign
-                    return task.result()
+                answer = task.result() if task.done() and not task.cancelled() else None
+                if isinstance(answer, Response) and self._refreshed(answer):
+                    self.tallies.misses += joined and answer.foreign
+                    return answer
         self.tallies.stale += 1
         self._count(entry, int(now), 1)
         return stale_response(entry, stale.ttl)
 
     def _refreshed(self, response: Response) -> bool:
         """Is it an answer, not a failure (RFC 8767 4)?"""
-        if self.options.prefer_positive and not response.flags & TC:
+        if self.options.serve_stale_policy and not response.flags & TC:
             return response.rcode == NOERROR and bool(response.answer)
         return response.rcode in (NOERROR, NXDOMAIN)
 
-    def _refresh(self, asked: Asked, query: Query, next: Handler, now: float) -> tuple[asyncio.Task[Response], float] | None:
+    def _refresh(self, asked: Asked, query: Query, next: Handler, now: float) -> tuple[asyncio.Task[Answer], float] | None:
         """Ask in the background; None where too much is asked so already."""
         if len(self._refreshes) >= MOST_REFRESHES:
             return None
@@ -370,14 +394,13 @@ class Caching:
         task.add_done_callback(lambda _: self._refreshes.pop(asked, None))
         return task, now
 
-    async def _ask_aside(self, query: Query, next: Handler, key: str) -> Response:
+    async def _ask_aside(self, query: Query, next: Handler, key: str) -> Answer:
         """Ask where nobody may be there to hear of an error."""
         try:
-            return await self._ask(query, next, key)
+            return await self._ask(query, next, key, anew=True)
         except Exception as error:
-            self._site.instance.panics.add()
-            self._site.report(query, f"{type(error).__name__}: {error}", error)
-            return self._keep(query, key, FAILED, self.cache.changes)
+            self.block.failed(query, f"{type(error).__name__}: {error}", error)
+            return self._kept(query, key, FAILED, self.cache.changes)
 
     def close(self) -> None:
         for task, _ in list(self._refreshes.values()):
@@ -385,56 +408,54 @@ class Caching:
 
     # ------------------------------------------------------------ from below
 
-    async def _ask(self, query: Query, next: Handler, key: str) -> Response:
+    async def _ask(self, query: Query, next: Handler, key: str, anew: bool = False) -> Answer:
         """What the plugins below say; equal questions that come meanwhile wait for the same answer.
 
-        Where whoever asks is cancelled, one of those who wait asks instead.
+        `anew`: even where an answer is kept that is fresh.
         """
-        asked = _asked(query, key)
-        while (waiting := self._asked.get(asked)) is not None and not query.hops:
-            future: Waiting = asyncio.get_running_loop().create_future()
-            waiting.append(future)
-            outcome = await future
-            if isinstance(outcome, Exception):
-                raise outcome
-            if outcome is not None:
-                self.tallies.misses += outcome.foreign
-                return outcome
-            entry, now = self.cache.find(key), self._clock()
-            if entry is not None and entry.left(int(now)) > 0:  # another who waited has asked already
-                return self._hit(entry, query, next, now)
-        if waiting is not None:  # an alias that leads back to itself must not wait for itself
-            return self._keep(query, key, await next(query), self.cache.changes)
-        waiting = self._asked[asked] = []
-        changes, outcome = self.cache.changes, None
-        try:
-            outcome = self._keep(query, key, await next(query), changes)
-            return outcome
-        except Exception as error:
-            outcome = error
-            raise
-        finally:
-            del self._asked[asked]
-            for future in waiting:
-                if not future.done():
-                    future.set_result(outcome)
 
-    def _keep(self, query: Query, key: str, response: Response, changes: int) -> Response:
+        async def work() -> Answer:
+            entry, now = self.cache.find(key), self._clock()
+            if entry is not None and entry.left(int(now)) > 0 and not anew:  # another who waited has asked already
+                return self._hit(entry, query, next, now)
+            changes = self.cache.changes
+            return self._kept(query, key, await next(query), changes)
+
+        asked = _asked(query, key)
+        if query.hops and asked in self._under_way:  # an alias that leads back to itself must not wait for itself
+            return self._kept(query, key, await next(query), self.cache.changes)
+        return await self._under_way.ask(asked, work, self._joined)
+
+    def _joined(self, answer: Answer) -> None:
+        """Another's question had the answer: a miss all the same."""
+        self.tallies.misses += isinstance(answer, Response) and answer.foreign
+
+    def _kept(self, query: Query, key: str, answer: Answer, changes: int) -> Answer:
         """Keep an answer where it may be kept; what clients should see of it."""
-        second = int(self._clock())
-        old = self.cache.find(key)
-        if response.foreign:
-            self.tallies.misses += 1
-            response = replace(response, cached="miss")
-        elif old is None:
+        if not isinstance(answer, Response):
+            return answer
+        response = self._missed(answer) if answer.foreign else answer
+        old, second = self.cache.find(key), int(self._clock())
+        if not response.foreign and old is None:
             return response
         if old is not None and self._usable(old, second) and not self._refreshed(response):
-            old.failed = second
-        elif query.flags & RD and not response.flags & TC:
-            found = self._kind(query, response, changes)
-            if found is not None:
-                return self.cache.put(key, found, response, second)
-            self.cache.drop(key)
+            old.failed = second  # what is kept is served stale
+            return response
+        if not query.flags & RD or response.flags & TC:
+            return response
+        return self._put(query, key, response, changes, second)
+
+    def _missed(self, response: Response) -> Response:
+        """An answer from elsewhere that was not here."""
+        self.tallies.misses += 1
+        return replace(response, made=response.made._replace(cached="miss"))
+
+    def _put(self, query: Query, key: str, response: Response, changes: int, second: int) -> Response:
+        """Put an answer in the place of what was kept, or nothing where it may not be kept."""
+        found = self._kind(query, response, changes)
+        if found is not None:
+            return self.cache.put(key, found, response, second)
+        self.cache.drop(key)
         return response
 
     def _kind(self, query: Query, response: Response, changes: int) -> str | None:
@@ -445,37 +466,11 @@ class Caching:
             self.tallies.drops += 1
             return None
         found = kind(response, query.name, query.type)
-        if self.options.disabled:
+        if self.options.disable:
             where = DENIAL if found == FAILURE else found
-            if any(which == where and names.is_below(query.name, zone) for which, zone in self.options.disabled):
+            if any(which == where and names.is_below(query.name, zone) for which, zone in self.options.disable):
                 return None
         return found
-
-    # ------------------------------------------------------------ metrics
-
-    def metrics(self) -> list[Metric | Histogram]:
-        server = self._site.listeners[0].server if self._site.listeners else ""
-        labels = (server, ",".join(self.options.zones), "")
-        tallies, out = self.tallies, list[Metric | Histogram]()
-        entries = Gauge("coredns_cache_entries", "Answers that are kept.", TYPE_LABELS)
-        hits = Counter("coredns_cache_hits_total", "Questions that the cache answered.", TYPE_LABELS)
-        evictions = Counter("coredns_cache_evictions_total", "Answers that had to make room.", TYPE_LABELS)
-        for which in (SUCCESS, DENIAL):
-            by_type = (server, which, *labels[1:])
-            entries.set(len(self.cache.entries[which]), *by_type)
-            hits.add(*by_type, by=tallies.hits[which])
-            evictions.add(*by_type, by=self.cache.evictions[which])
-        for name, help, value in (
-            ("requests", "Questions that the cache answered, or could have.", sum(tallies.hits.values()) + tallies.misses),
-            ("misses", "Questions that it had no answer to.", tallies.misses),
-            ("prefetch", "Answers asked for anew in advance.", tallies.prefetches),
-            ("served_stale", "Stale answers.", tallies.stale),
-            ("drops", "Answers that were not about the name asked.", tallies.drops),
-        ):
-            counter = Counter(f"coredns_cache_{name}_total", help, LABELS)
-            counter.add(*labels, by=value)
-            out.append(counter)
-        return [entries, hits, evictions, *out]
 
 
 def _asked(query: Query, key: str) -> Asked:

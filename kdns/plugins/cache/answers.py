@@ -18,7 +18,7 @@ import msgspec
 
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import ExtendedError, Key, replace, Response, RRset
+from kdns.dns.response import ExtendedError, Key, Made, replace, Response, RRset
 from kdns.dns.types import AD, ANY, CD, CNAME, NOERROR, NOTIMP, NXDOMAIN, OPT, RA, SERVFAIL, SOA, TC
 
 SUCCESS, DENIAL, FAILURE = "success", "denial", "failure"
@@ -247,6 +247,9 @@ def _size(entry: Entry) -> int:
     return OVERHEAD + len(entry.key) + len(entry.packed) + sum(map(len, entry.depends))
 
 
+HIT, STALE = Made("cache", cached="hit"), Made("cache", cached="stale")
+
+
 def fresh_response(entry: Entry, second: int, keepttl: bool = False) -> Response:
     """A Response as the entry says now, its TTLs counted down; `stable_for` is the caller's to say."""
     answer, authority, additional, error = _unpack(entry.packed)
@@ -256,7 +259,7 @@ def fresh_response(entry: Entry, second: int, keepttl: bool = False) -> Response
     return Response(
         rcode=entry.rcode, authoritative=False, flags=entry.flags, answer=_aged(answer, past),
         authority=_aged(authority, past), additional=_aged(additional, past), depends=entry.depends, foreign=True,
-        made_by="cache", cached="hit", error=error,
+        made=HIT, error=error,
     )  # fmt: skip
 
 
@@ -270,7 +273,7 @@ def stale_response(entry: Entry, ttl: int) -> Response:
     return Response(
         rcode=entry.rcode, authoritative=False, flags=entry.flags & ~AD, answer=_lasting(answer, ttl),
         authority=_lasting(authority, ttl), additional=_lasting(additional, ttl), depends=entry.depends, foreign=True,
-        made_by="cache", cached="stale", error=error,
+        made=STALE, error=error,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from kdns.cluster.apiserver.source import ApiServer, Connection
 from kdns.cluster.apiserver.tallies import Absence, Stats
 from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
+from kdns.core.metrics import Metrics
 from kdns.errors import SourceError
 from tests.cluster.apiserver.test_reflector import QUICK, service, slice_
 from tests.support import api_faults as faults
@@ -30,8 +31,10 @@ from tests.support.control_plane.plane import control_plane_or_skip, ControlPlan
 from tests.support.fake_apiserver import FakeApiServer, Fault
 
 
-def source(connection: Connection, startup_timeout: float = 0.3, timing: Timing = QUICK, **selection: Any) -> ApiServer:
-    return ApiServer(connection, Selection(**selection), Store(), startup_timeout=startup_timeout, timing=timing)
+def source(
+    connection: Connection, startup_timeout: float = 0.3, timing: Timing = QUICK, metrics: Metrics | None = None, **selection: Any
+) -> ApiServer:
+    return ApiServer(connection, Selection(**selection), Store(), startup_timeout=startup_timeout, timing=timing, metrics=metrics)
 
 
 async def until(holds: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
@@ -276,7 +279,7 @@ def with_client(connection: Callable[[FakeApiServer], Connection],
                 test: Callable[[FakeApiServer, Client], Awaitable[None]]) -> None:  # fmt: skip
     async def run() -> None:
         async with FakeApiServer() as api:
-            of = Client(connection(api), Stats())
+            of = Client(connection(api), Stats(Metrics()))
             try:
                 await test(api, of)
             finally:
@@ -372,7 +375,7 @@ def test_so_many_requests_a_second() -> None:
 def test_so_many_requests_at_once() -> None:
     async def test() -> None:
         async with FakeApiServer() as api:
-            of = Client(Connection(endpoint=api.url, max_inflight=2), Stats())
+            of = Client(Connection(endpoint=api.url, max_inflight=2), Stats(Metrics()))
             api.play("services", faults.stall, times=None)
             asking = [asyncio.create_task(asks(of)) for _ in range(5)]
             await until(lambda: api.watching("services") == 2, "two")
@@ -425,19 +428,22 @@ def test_what_is_counted() -> None:
     async def test() -> None:
         async with FakeApiServer() as api:
             api.put("services", service("a"))
-            of = source(Connection(endpoint=api.url), 2.0)
+            metrics = Metrics()
+            metrics.registry()
+            of = source(Connection(endpoint=api.url), 2.0, metrics=metrics)
             await of.start()
             api.delete("services", "prod/a")
             await until(lambda: not of.store.services, "deleted")
-            values: dict[str, Any] = {metric.name: metric.values for metric in of.metrics()}
-            host = f"127.0.0.1:{api.port}"
-            assert {("200", "GET", host): 3} == values["coredns_kubernetes_rest_client_requests_total"]
-            assert 3 == sum(values["coredns_kubernetes_rest_client_request_duration_seconds"]["GET", host].counts)
-            assert 3 == sum(values["coredns_kubernetes_rest_client_rate_limiter_duration_seconds"]["GET", host].counts)
-            assert 0 == values["kdns_kubernetes_objects"]["services",]
-            assert 1 == values["kdns_kubernetes_events_total"]["services", "DELETED"]
-            assert {("services",), ("namespaces",), ("endpointslices",)} == set(values["kdns_kubernetes_watch_age_seconds"])
-            assert {(): False} == values["kdns_kubernetes_stale"]
+            value = metrics.registry().get_sample_value
+            asked, host = "coredns_kubernetes_rest_client", f"127.0.0.1:{api.port}"
+            assert 3 == value(f"{asked}_requests_total", {"code": "200", "method": "GET", "host": host})
+            for what in ("request_duration", "rate_limiter_duration"):
+                assert 3 == value(f"{asked}_{what}_seconds_count", {"verb": "GET", "host": host})
+            assert 0 == value("kdns_kubernetes_objects", {"kind": "services"})
+            assert 1 == value("kdns_kubernetes_events_total", {"resource": "services", "type": "DELETED"})
+            for resource in ("services", "namespaces", "endpointslices"):
+                assert value("kdns_kubernetes_watch_age_seconds", {"resource": resource}) is not None
+            assert 0 == value("kdns_kubernetes_stale")
             await of.close()
 
     asyncio.run(test())

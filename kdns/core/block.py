@@ -1,0 +1,312 @@
+"""A server block at work: its chain of plugins, and what a plugin may ask for.
+
+No sockets here: `Listener` asks a block for an answer, `server` for what its plugins arranged.
+"""
+
+import logging
+import math
+import posixpath
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from kdns.config.corefile import ServerBlock
+from kdns.config.directive import Directive
+from kdns.core.metrics import Labels, Metric, Metrics
+from kdns.core.plugin import chain, Exchange, Fact, Handler, Plugin
+from kdns.dns import names
+from kdns.dns.query import Query
+from kdns.dns.response import Answer, ExtendedError, Key, replace, Response
+from kdns.dns.types import AXFR, CNAME, IXFR, LARGEST_UDP, REFUSED, SERVFAIL
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+HOPS = 8  # aliases followed for one query
+FAILED = Response(rcode=SERVFAIL, authoritative=False)
+UNANSWERED = Response(  # by the configuration alone, so it holds as long as that
+    rcode=REFUSED,
+    authoritative=False,
+    stable_for=math.inf,
+    error=ExtendedError(20, "no plugin here answers for this name"),
+)
+
+Page = Callable[[], Awaitable[tuple[int, str, bytes]]]  # (status, content type, body)
+
+
+def is_unanswered(answer: Answer) -> bool:
+    """Did nobody answer? A plugin may have added what that rests on."""
+    return isinstance(answer, Response) and answer.rcode == REFUSED and answer.error is UNANSWERED.error
+
+
+async def _end(query: Query) -> Answer:
+    """The end of every chain: nobody here answers for the name."""
+    return UNANSWERED
+
+
+class Behind(Protocol):
+    """What a block has behind it, for itself and never for a plugin: a generation of the configuration."""
+
+    blocks: list["Block"]
+    metrics: Metrics
+    corefile: str
+    files: dict[str, str]
+    stopping: bool
+    most_in_flight: int
+
+    def keep(self, key: Any, make: Callable[[], T]) -> T: ...
+    def http(self, address: str, path: str, page: Page) -> None: ...
+    def watch(self, paths: Callable[[], Sequence[str]], changed: Callable[[], None], every: float) -> None: ...
+    def on_forget(self, forget: Callable[[Iterable[Key]], None]) -> None: ...
+    def forget(self, keys: Iterable[Key]) -> None: ...
+    async def reload(self) -> bool: ...
+
+
+class Address(Protocol):
+    """A listening address, as a block knows it."""
+
+    server: str
+
+    async def answer(self, query: Query) -> Answer: ...
+    def fold(self) -> None: ...
+
+
+class Block:
+    """One server block."""
+
+    def __init__(self, parsed: ServerBlock, behind: Behind) -> None:
+        self.parsed = parsed
+        self.zones = tuple(dict.fromkeys(key.zone for key in parsed.keys))
+        self.plugins: list[tuple[str, Plugin]] = []
+        self.listeners: list[Address] = []
+        self.addresses: list[str] = []  # to listen on; none: all of the machine
+        self.udp_size = LARGEST_UDP  # octets of the largest reply over UDP, whatever the client takes
+        self.root = ""  # the folder that relative paths of files start from
+        self.view = ""  # the name of the *view*
+        self.near: tuple[str, ...] = ()  # zones that are answered from memory, without waiting
+        self.memoized = False
+        self.audiences: list[Callable[[str], bytes]] = []
+        self.counters: list[Callable[[Fact, int, float], None]] = []
+        self.witnesses: list[Callable[[Exchange], None]] = []
+        self.conditions: list[Callable[[Query], bool]] = []
+        self.notes: list[str] = []  # what a person should know who wrote this block, a line each
+        self._behind = behind
+        self._handler: Handler = _end
+        self._transfers = False  # are zone transfers some plugin's affair?
+        self._panics = behind.metrics.counter("coredns_panics_total", "Errors of kdns's own that met a query.")
+        self._report: Callable[[Query, str, BaseException | None], None] = _report
+
+    # ------------------------------------------------------------ what a plugin may ask
+
+    def named(self, name: str) -> list[Plugin]:
+        """The plugins of a name in this server block, in the order of the chain."""
+        return [plugin for other, plugin in self.plugins if other == name]
+
+    def directives(self, name: str) -> list[Directive]:
+        """The directives of a name in this server block, in the order of the Corefile."""
+        return [directive for directive in self.parsed.directives if directive.name == name]
+
+    @property
+    def all_blocks(self) -> Sequence["Block"]:
+        """All server blocks, in the order of the Corefile."""
+        return self._behind.blocks
+
+    @property
+    def server(self) -> str:
+        """How metrics name the first address that it listens on: dns://:53."""
+        return self.listeners[0].server if self.listeners else ""
+
+    @property
+    def stopping(self) -> bool:
+        """Has SIGTERM come?"""
+        return self._behind.stopping
+
+    @property
+    def corefile(self) -> str:
+        """The path of the Corefile; empty where it cannot be read again."""
+        return self._behind.corefile
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The text of the Corefile and of what it imports, by path."""
+        return self._behind.files
+
+    async def reload(self) -> bool:
+        """Read the Corefile again; whether what it says could be served."""
+        return await self._behind.reload()
+
+    def path(self, file: str) -> str:
+        """Where a file is that the Corefile names (see *root*)."""
+        return posixpath.join(self.root, file)
+
+    def keep(self, key: Any, make: Callable[[], T]) -> T:
+        """What outlives a reload: the thing that the generation before made under an equal key, or a new one."""
+        return self._behind.keep(key, make)
+
+    def http(self, address: str, path: str, page: Page) -> None:
+        """Answer GET of a path at HOST:PORT or :PORT."""
+        self._behind.http(address, path, page)
+
+    def watch(self, paths: Callable[[], Sequence[str]], changed: Callable[[], None], every: float) -> None:
+        """Call `changed` when one of the files is not what it was; look each so many seconds."""
+        self._behind.watch(paths, changed, every)
+
+    def on_forget(self, forget: Callable[[Iterable[Key]], None]) -> None:
+        """Tell this function of keys that changed, as the memo is told: it keeps answers, too."""
+        self._behind.on_forget(forget)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """These changed: what depends on one of them is forgotten everywhere."""
+        self._behind.forget(keys)
+
+    def failed(self, query: Query, why: str, error: BaseException | None = None) -> None:
+        """A query failed where nobody may be there to hear of it; `error` is a bug of ours, and counted."""
+        if error is not None:
+            self._panics.inc()
+        self._report(query, why, error)
+
+    @property
+    def metrics(self) -> Metrics:
+        """All metrics of the process, for parts that are shared between server blocks."""
+        return self._behind.metrics
+
+    def fold(self) -> None:
+        """Count the hits of the memo until now, everywhere."""
+        for listener in {id(listener): listener for block in self.all_blocks for listener in block.listeners}.values():
+            listener.fold()
+
+    def counter(self, name: str, help: str, labels: Labels = ()) -> Metric:
+        """What only grows. A first label `server` is filled in."""
+        return self._of_server(self.metrics.counter(name, help, labels), labels)
+
+    def gauge(self, name: str, help: str, labels: Labels = ()) -> Metric:
+        """What goes up and down. A first label `server` is filled in."""
+        return self._of_server(self.metrics.gauge(name, help, labels), labels)
+
+    def histogram(self, name: str, help: str, labels: Labels, buckets: Sequence[float]) -> Metric:
+        """How values spread. A first label `server` is filled in."""
+        return self._of_server(self.metrics.histogram(name, help, labels, buckets), labels)
+
+    def _of_server(self, metric: Metric, labels: Labels) -> Metric:
+        return _OfServer(metric, self) if labels[:1] == ("server",) else metric
+
+    async def lookup(self, query: Query, name: str, type: int) -> Answer:
+        """A question on behalf of a query to all server blocks of its listening address, as for the target of an alias."""
+        if query.hops >= HOPS:
+            return replace(FAILED, error=ExtendedError(0, f"more than {HOPS} aliases in a row"))
+        return await self.listeners[0].answer(query.about(name, type))
+
+    async def follow(self, query: Query, alias: Response) -> Answer:
+        """An answer that ends in an alias, completed by what its target has of the type asked.
+
+        The code is the target's, the SOA of a negative answer too (RFC 6604 2.1, RFC 2308 2.1); where nothing here can
+        resolve the target, the alias stands alone.
+        """
+        target = names.text(alias.answer[-1].rdata[0].lower())
+        seen = {rrset.name for rrset in alias.answer if rrset.type == CNAME}
+        if target in seen:
+            return alias
+        found = await self.lookup(query, target, query.type)
+        if not isinstance(found, Response):
+            return found
+        alone = replace(
+            alias,
+            stable_for=min(alias.stable_for, found.stable_for),
+            depends=tuple(dict.fromkeys(alias.depends + found.depends)),
+        )
+        if is_unanswered(found):
+            return alone
+        again = [i for i, rrset in enumerate(found.answer) if rrset.type == CNAME and rrset.name in seen]
+        if again:  # a loop of aliases: each stands once
+            return replace(alone, answer=alias.answer + found.answer[: again[0]])
+        return replace(
+            alone,
+            rcode=found.rcode,
+            flags=found.flags,
+            answer=alias.answer + found.answer,
+            authority=found.authority,
+            additional=found.additional,
+            error=found.error,
+        )
+
+    # ------------------------------------------------------------ what plugins arrange
+
+    def listen_on(self, addresses: Iterable[str]) -> None:
+        """Listen on these addresses besides those that were named already."""
+        self.addresses += [address for address in dict.fromkeys(addresses) if address not in self.addresses]
+
+    def bound_udp(self, octets: int) -> None:
+        """No reply over UDP is larger, whatever the client takes."""
+        self.udp_size = octets
+
+    def bound_in_flight(self, queries: int) -> None:
+        """No more queries wait, in all server blocks."""
+        self._behind.most_in_flight = queries
+
+    def answer_at_once(self, zones: Iterable[str]) -> None:
+        """Names in these zones are answered from memory: under overload they go before those that may wait for others."""
+        self.near += tuple(zones)
+
+    def start_paths_at(self, folder: str) -> None:
+        """Relative paths start in this folder."""
+        self.root = folder
+
+    # ------------------------------------------------------------ at work
+
+    def complete(self, plugins: list[tuple[str, Plugin]]) -> None:
+        """These are the plugins, in their order: make the chain, and find out which hooks they have."""
+        self.plugins = plugins
+        every = [plugin for _, plugin in plugins]
+        self._handler = chain(every, _end)
+        self._transfers = any(name == "transfer" for name, _ in plugins)
+        self.counters = [plugin.count for plugin in every if plugin.overrides("count")]
+        self.witnesses = [plugin.witness for plugin in every if plugin.overrides("witness")]
+        self.conditions = [plugin.takes for plugin in every if plugin.overrides("takes")]
+        self.audiences = [plugin.audience for plugin in every if plugin.overrides("audience")]
+        for plugin in every:
+            if plugin.overrides("report"):
+                self._report = plugin.report
+        self.memoized = not self.witnesses and all(map(_leaves_the_memo, every))
+
+    async def answer(self, query: Query) -> Answer:
+        """What the chain says. The one place where an error of a plugin is caught."""
+        try:
+            if query.type in (AXFR, IXFR) and not self._transfers:
+                return UNANSWERED
+            return await self._handler(query)
+        except Exception as error:
+            self.failed(query, f"{type(error).__name__}: {error}", error)
+            return FAILED
+
+
+def _leaves_the_memo(plugin: Plugin) -> bool:
+    """May the memo answer in its place?"""
+    decides = plugin.overrides("answer") or plugin.overrides("takes")
+    return not decides or plugin.same_for_everyone or plugin.overrides("audience")
+
+
+class _OfServer:
+    """A metric whose first label is the server, which is known only when the block listens."""
+
+    def __init__(self, metric: Metric, block: Block) -> None:
+        self._metric, self._block = metric, block
+
+    def labels(self, *values: str) -> Metric:
+        return self._metric.labels(self._block.server, *values)
+
+    def inc(self, amount: float = 1) -> None:
+        self.labels().inc(amount)
+
+    def set(self, value: float) -> None:
+        self.labels().set(value)
+
+    def observe(self, value: float) -> None:
+        self.labels().observe(value)
+
+    def remove(self, *values: str) -> None:
+        self._metric.remove(self._block.server, *values)
+
+
+def _report(query: Query, why: str, error: BaseException | None) -> None:
+    """How an error is logged where the plugin *errors* says nothing else: only what is a bug of ours."""
+    if error is not None:
+        log.error("%s %d: %s", query.name, query.type, why, exc_info=error)

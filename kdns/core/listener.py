@@ -1,0 +1,262 @@
+"""What answers at one listening address: wire in, wire out, and the memo between.
+
+No sockets here: `server` looks into `Listener.memo` and calls `Listener.reply`.
+
+Rules that must never be broken:
+
+- What a client may not have is never in the memo under a key that the client can have: a block whose answers depend on who
+  asks is not memoized, or says its audience, which is then part of each key here (see `plugin`).
+- What waited while anything changed, and depends on something, is not stored.
+- A reply over TCP is not stored for UDP, nor one of an older generation.
+"""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, NamedTuple
+
+from kdns.core.block import Block, UNANSWERED
+from kdns.core.memo import BUDGET, Entry, Later, Memo
+from kdns.core.metrics import counters, gauges
+from kdns.core.plugin import Exchange, Fact
+from kdns.dns import names
+from kdns.dns.encoding import encode, refusal
+from kdns.dns.query import Address, decode, Query, Transport
+from kdns.dns.response import Answer, Response, Stream
+from kdns.dns.ring import Ring
+from kdns.dns.types import RCODES, TC
+from kdns.errors import FormatError
+
+MOST_FACTS = 10_000  # kept to be shared
+MOST_CLIENTS = 10_000  # whose audience is remembered
+
+
+class Messages:
+    """Several messages for one query, the ids included."""
+
+    __slots__ = ("octets",)
+
+    def __init__(self, octets: AsyncIterator[bytes]) -> None:
+        self.octets = octets
+
+
+Reply = bytes | Messages | None  # None: silence
+
+
+class Hit(NamedTuple):
+    """What is told of a hit: whose it is, how it is counted, and the plugin that the memo answered in place of."""
+
+    block: Block
+    fact: Fact | None
+    replayed: Callable[[int], None] | None
+
+
+class Counts:
+    """What is counted at one listening address, since the process began."""
+
+    def __init__(self) -> None:
+        self.hits = 0  # of the memo
+        self.misses = 0  # datagrams that it had no reply to
+        self.forgotten = 0  # replies that changes made it forget, until this generation
+        self.hit_seconds = 0.0  # what hits took
+        self.refused: dict[int, int] = {}  # by code: what never became a query
+
+
+class Listener:
+    """The server blocks of one listening address, by zone, and the memo of what they said.
+
+    `server` is how metrics name it: dns://:53.
+    """
+
+    def __init__(self, server: str, counts: Counts, budget: int = BUDGET, later: Later | None = None) -> None:
+        self.server = server
+        self.blocks: dict[str, list[Block]] = {}  # several of a zone where all but the last are views
+        self.counts = counts
+        self.memo = Memo(self._fold, budget) if later is None else Memo(self._fold, budget, later)
+        self.audience: Callable[[Address | bytes], bytes] | None = None  # of a client, where a block asks who it is
+        self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
+        self._audiences: list[Callable[[str], bytes]] = []
+        self._by_client: dict[bytes, bytes] = {}
+        self._facts: dict[Fact | None, Fact | None] = {}  # those that entries of the memo share
+
+    def add(self, zone: str, block: Block) -> None:
+        """The block serves the zone here."""
+        self.blocks.setdefault(zone, []).append(block)
+        if self not in block.listeners:
+            block.listeners.append(self)
+            self._audiences += block.audiences
+            self.near += tuple(map(names.wire, block.near))
+        if self._audiences:
+            self.audience = self._audience
+
+    # ------------------------------------------------------------ a query
+
+    def find(self, query: Query) -> tuple[str, Block | None]:
+        """The longest zone here that the name is in and that takes the query, and its server block."""
+        blocks = self.blocks
+        name = query.name
+        while (zone := _closest(name, blocks)) is not None:
+            for block in blocks[zone]:
+                if not block.conditions or all(takes(query) for takes in block.conditions):
+                    return zone, block
+            if zone == ".":
+                break
+            name = names.parent(zone)
+        return "", None
+
+    async def answer(self, query: Query) -> Answer:
+        """What the server blocks here say to a query."""
+        _, block = self.find(query)
+        return UNANSWERED if block is None else await block.answer(query)
+
+    async def reply(self, wire: bytes, client: Address | bytes, local: Address | bytes, transport: Transport) -> Reply:
+        """A message and its reply, the id included; None for silence. Never raises for what the message says.
+
+        Over UDP `wire` and the reply may enter the memo. `client` and `local` are addresses, or struct sockaddr as the
+        kernel wrote it.
+        """
+        received = time.monotonic()
+        self.counts.misses += transport is Transport.UDP
+        try:
+            query = decode(wire, client, local, transport, received)
+            if query is None:
+                return None
+        except FormatError as error:
+            refused = self.counts.refused
+            refused[error.rcode] = refused.get(error.rcode, 0) + 1
+            return wire[:2] + refusal(wire, error)
+        zone, block = self.find(query)
+        changes = self.memo.changes
+        response = UNANSWERED if block is None else await block.answer(query)
+        if not isinstance(response, Response):
+            if not isinstance(response, Stream):
+                return None
+            if transport is not Transport.UDP:
+                return Messages(self._messages(query, response))
+            response = Response(flags=TC)  # there is more than one message: ask over TCP
+        made = encode(query, response) if block is None else encode(query, response, block.udp_size)
+        octets = made.turn() if isinstance(made, Ring) else made
+        if block is not None:
+            fact = self._fact(zone, block, query, response, len(octets) + 2) if block.counters else None
+            if fact is not None or block.witnesses:
+                _tell(block, query, response, fact, octets)
+            if response.stable_for and block.memoized and query.memoizable and transport is Transport.UDP:
+                self._remember(block, query, response, made, changes, fact)
+        return wire[:2] + octets
+
+    def _fact(self, zone: str, block: Block, query: Query, response: Response, size: int) -> Fact:
+        return Fact(
+            self.server, zone, block.view, query.transport, ":" in query.client.host, query.type, query.do, response.rcode,
+            response.made.by, len(query.wire), size,
+        )  # fmt: skip
+
+    def _remember(
+        self, block: Block, query: Query, response: Response, made: bytes | Ring, changes: int, fact: Fact | None
+    ) -> None:
+        """Let the memo have a reply, unless something changed while it waited."""
+        if self.memo.changes != changes and response.depends:
+            return
+        hit = None
+        if fact is not None or response.made.replayed is not None:
+            if len(self._facts) > MOST_FACTS:
+                self._facts.clear()
+            hit = Hit(block, self._facts.setdefault(fact, fact), response.made.replayed)
+        key = self.key(query.wire, query.client)
+        self.memo.put(key, made, response.depends, hit, response.stable_for != math.inf)
+
+    async def _messages(self, query: Query, stream: Stream) -> AsyncIterator[bytes]:
+        async for response in stream.responses:
+            made = encode(query, response)
+            yield query.wire[:2] + (made.turn() if isinstance(made, Ring) else made)
+
+    # ------------------------------------------------------------ who asks
+
+    def key(self, wire: bytes, client: Address | bytes) -> bytes:
+        """What the memo has the reply to a datagram by."""
+        return wire[2:] if self.audience is None else self.audience(client) + wire[2:]
+
+    def _audience(self, client: Address | bytes) -> bytes:
+        """The audience that a client belongs to, by address or struct sockaddr: looked up on each hit."""
+        if isinstance(client, Address):
+            return self._audience_of(client.host)
+        host = client[4:8] if len(client) == 16 else client[8:24]
+        token = self._by_client.get(host)
+        if token is None:
+            if len(self._by_client) >= MOST_CLIENTS:
+                self._by_client.clear()
+            token = self._by_client[host] = self._audience_of(Address.of_sockaddr(client).host)
+        return token
+
+    def _audience_of(self, host: str) -> bytes:
+        """The token of each plugin that asks who it is, at most 255 octets.
+
+        Each has its length before it, and they stand before the datagram in a key, so that no datagram that a client makes up
+        can stand for another audience.
+        """
+        tokens = [audience(host) for audience in self._audiences]
+        return b"".join([bytes((len(token),)) + token for token in tokens])
+
+    # ------------------------------------------------------------ counts
+
+    def fold(self) -> None:
+        """Count the hits of the memo until now."""
+        self.memo.fold()
+
+    def _fold(self, entry: Entry, hits: int) -> None:
+        """Hits of the memo, counted as if the plugins had answered; each took its share of the batches."""
+        hit: Hit | None = entry.label
+        if hit is None:
+            return
+        if hit.fact is not None:
+            counts = self.counts
+            seconds = counts.hit_seconds / counts.hits if counts.hits else 0.0
+            for count in hit.block.counters:
+                count(hit.fact, hits, seconds)
+        if hit.replayed is not None:
+            hit.replayed(hits)
+
+
+def _closest(name: str, zones: dict[str, Any]) -> str | None:
+    return "." if len(zones) == 1 and "." in zones else names.closest(name, zones)
+
+
+def _tell(block: Block, query: Query, response: Response, fact: Fact | None, reply: bytes) -> None:
+    """Count a reply, and tell those who watch each one."""
+    seconds = time.monotonic() - query.received
+    if fact is not None:
+        for count in block.counters:
+            count(fact, 1, seconds)
+    if block.witnesses:
+        exchange = Exchange(query, response, reply, seconds)
+        for witness in block.witnesses:
+            witness(exchange)
+
+
+def families(listeners: Iterable[Listener]) -> list[Any]:
+    """What is counted at these addresses, for a scrape."""
+    by_server = ("server",)
+    table: dict[tuple[str, ...], tuple[Counts, Memo]] = {(one.server,): (one.counts, one.memo) for one in listeners}
+    refused: dict[tuple[str, ...], float] = {
+        (server, "dropped", "", RCODES.get(rcode, str(rcode)), ""): n
+        for (server,), (counts, _) in table.items()
+        for rcode, n in counts.refused.items()
+    }
+    return [
+        counters("coredns_dns_responses_total", "Replies.", ("server", "zone", "view", "rcode", "plugin"), refused),
+        gauges("kdns_memo_entries", "Replies in the memo.", by_server, {of: len(memo) for of, (_, memo) in table.items()}),
+        gauges(
+            "kdns_memo_bytes", "Octets of the memo, estimated.", by_server, {of: memo.size for of, (_, memo) in table.items()}
+        ),
+        counters(
+            "kdns_memo_hits_total", "Queries that the memo answered.", by_server,
+            {of: counts.hits for of, (counts, _) in table.items()},
+        ),
+        counters(
+            "kdns_memo_misses_total", "Datagrams that it did not answer.", by_server,
+            {of: counts.misses for of, (counts, _) in table.items()},
+        ),
+        counters(
+            "kdns_memo_forgotten_total", "Replies that a change made it forget.", by_server,
+            {of: counts.forgotten + memo.forgotten for of, (counts, memo) in table.items()},
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,39 @@
+"""How a listening address may be spoken to: schemes of a server block's keys, each with its sockets and what serves them.
+
+A new one (tls://, https://) is an entry of SCHEMES.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from kdns.core.listener import Listener
+from kdns.server import udp
+from kdns.server.in_flight import InFlight
+from kdns.server.tcp import Tcp
+
+
+class Served(Protocol):
+    """Something that serves a socket. `listener` may be exchanged at any time; `lost` counts replies that were not sent."""
+
+    listener: Listener
+
+    @property
+    def lost(self) -> int: ...
+    async def start(self) -> None: ...
+    async def close(self, timeout: float) -> None: ...
+
+
+class Scheme(NamedTuple):
+    """The kinds of its sockets, in their order, and what serves them."""
+
+    kinds: Sequence[socket.SocketKind]
+    serve: Callable[[Sequence[socket.socket], Listener, InFlight], list[Served]]
+
+
+def _dns(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Served]:
+    datagrams, streams = sockets
+    return [udp.serve(datagrams, listener, in_flight), Tcp(streams, listener, in_flight)]
+
+
+SCHEMES = {"dns": Scheme((socket.SOCK_DGRAM, socket.SOCK_STREAM), _dns)}
