@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-lowest test-image lint wheel sdist image lock audit sbom bench bench-cluster bench-pod soak rollout clean
+.PHONY: setup run test test-lowest test-image test-switch lint wheel sdist image lock audit sbom bench bench-cluster soak rollout clean
 
 setup: $(VENV)/.made
 
@@ -18,6 +19,10 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# CoreDNS replaced by kdns and put back, over a real control plane; CoreDNS is built once with Go (some minutes)
+test-switch: setup
+	$(BIN)/python -m pytest -s tests/live/switch_from_coredns.py
 
 lint: setup
 	$(BIN)/ruff check .
