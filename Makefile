@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-lowest test-image lint wheel sdist image lock audit sbom bench bench-cluster bench-pod soak rollout clean
-.PHONY: setup run test test-lowest test-image test-switch lint wheel sdist image lock audit sbom bench bench-cluster soak rollout clean
+.PHONY: setup run test test-lowest test-image test-switch lint wheel sdist image lock audit sbom \
+    bench bench-cluster bench-pod soak rollout clean
 
 setup: $(VENV)/.made
 
