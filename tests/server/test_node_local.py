@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -130,10 +131,13 @@ def test_queries_and_replies_are_not_tracked() -> None:
     assert {"ip6tables"} == {rule[0] for rule in rules([ip_address("fd00::10")], [53])}
 
 
-INSIDE = """
-import json, subprocess, sys
+UP = """
+import fcntl, json, socket, struct, subprocess, sys, time
+with socket.socket() as sock:  # a new network namespace has its loopback interface down
+    fcntl.ioctl(sock, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
+"""
+INSIDE = UP + """
 from kdns.server.node_local import prepared
-subprocess.run(["ip", "link", "set", "lo", "up"], check=False)
 def seen():
     table = subprocess.run(["iptables", "-t", "raw", "-S"], capture_output=True, text=True).stdout.splitlines()
     return [open("/proc/net/fib_trie").read().count("169.254.20.10") > 0, sum("NOTRACK" in line for line in table)]
@@ -152,8 +156,39 @@ print(json.dumps(found))
 def test_addresses_and_rules_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "base").write_text(".:53 {\n}\n")
     words = ["-localip", "169.254.20.10", "-conf", f"{tmp_path}/Corefile", "-basecorefile", f"{tmp_path}/base"]
-    command = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", INSIDE, *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert [[False, 0], [True, 9], [True, 9], [False, 0]] == in_a_namespace(INSIDE, words)
+
+
+def in_a_namespace(program: str, words: list[str]) -> object:
+    """What a program prints as JSON, in a network namespace of its own."""
+    command = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", program, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert 0 == done.returncode, done.stderr
-    before, during, twice, after = json.loads(done.stdout)
-    assert ([False, 0], [True, 9], [True, 9], [False, 0]) == (before, during, twice, after)
+    return json.loads(done.stdout)
+
+
+SERVED = UP + """
+import dns.message, dns.query
+server = subprocess.Popen([sys.executable, "-m", "kdns", *sys.argv[1:]], stdout=subprocess.DEVNULL)
+found = None
+for _ in range(100):
+    try:
+        query = dns.message.make_query("kubernetes.default.svc.cluster.local", "A")
+        found = [rdata.to_text() for rdata in dns.query.udp(query, "169.254.20.10", 0.2).answer[0]]
+        break
+    except (OSError, dns.exception.Timeout):
+        time.sleep(0.1)
+server.terminate()
+print(json.dumps([found, server.wait(20), open("/proc/net/fib_trie").read().count("169.254.20.10")]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("iptables") is None, reason="needs Linux and iptables")
+def test_a_node_is_served(tmp_path: Path) -> None:
+    """As the DaemonSet has it: on port 53 of an address that nobody had, and none has afterwards."""
+    corefile = (ROOT / "deploy" / "overlays" / "node-local-api" / "Corefile").read_text()
+    kept = [line for line in corefile.splitlines() if not re.match(r"\s*(forward|loop|cache|health|ready|prometheus)", line)]
+    kept.insert(1 + kept.index(next(line for line in kept if "kubernetes" in line)), f"manifests {ROOT}/zones/cluster.yaml")
+    (tmp_path / "base").write_text("\n".join(kept) + "\n")
+    words = ["-localip", "169.254.20.10", "-conf", f"{tmp_path}/Corefile", "-basecorefile", f"{tmp_path}/base"]
+    assert [["10.96.0.1"], 0, 0] == in_a_namespace(SERVED, words)
