@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -218,25 +219,35 @@ def test_its_corefile_is_served(name: str, tmp_path: Path) -> None:
             assert server.answers()
 
 
-@pytest.fixture
-def account(at: Kubectl, plane: ControlPlane, tmp_path: Path) -> Iterator[Path]:
-    """A kubeconfig of the ServiceAccount of base, with a token as a Pod of it would have."""
-    found = [obj for obj in kustomized("base") if obj["kind"] in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding")]
+@contextmanager
+def account_of(folder: str, name: str, at: Kubectl, plane: ControlPlane, path: Path) -> Iterator[Path]:
+    """A kubeconfig of a ServiceAccount with the rights that deploy/FOLDER gives it, and a token as a Pod of it would have."""
+    found = [obj for obj in kustomized(folder) if obj["kind"] in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding")]
     at("apply", "--server-side", "-f", "-", text=text(found))
-    token = at("-n", "kube-system", "create", "token", "coredns").strip()
+    token = at("-n", "kube-system", "create", "token", name).strip()
     config = yaml.safe_load(plane.kubeconfig("admin").read_text())
     config["users"][0]["user"] = {"token": token}
-    path = tmp_path / "coredns.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    yield path
-    at("delete", "-f", "-", text=text(found))
+    (path / "kubeconfig").write_text(yaml.safe_dump(config))
+    try:
+        yield path / "kubeconfig"
+    finally:
+        at("delete", "-f", "-", text=text(found))
 
 
-def test_the_rights_of_its_service_account_are_enough(account: Path, at: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
-    plane.api.apply([service("enough", "default", clusterIP="10.96.99.1")])
-    with Kdns(CLUSTER, tmp_path, kubeconfig=account) as kdns:
+@pytest.fixture
+def account(at: Kubectl, plane: ControlPlane, tmp_path: Path) -> Iterator[Path]:
+    with account_of("base", "coredns", at, plane, tmp_path) as kubeconfig:
+        yield kubeconfig
+
+
+@pytest.mark.parametrize(("folder", "name"), [("base", "coredns"), ("overlays/node-local-api", "node-local-dns")])
+def test_the_rights_of_its_service_account_are_enough(
+    folder: str, name: str, at: Kubectl, plane: ControlPlane, tmp_path: Path
+) -> None:
+    plane.api.apply([service(name, "default", type="ExternalName", externalName="enough.example")])
+    with account_of(folder, name, at, plane, tmp_path) as kubeconfig, Kdns(CLUSTER, tmp_path, kubeconfig=kubeconfig) as kdns:
         comes_to([], kdns.unready)
-        kdns.comes_to_say("10.96.99.1", f"enough.default.svc.{ZONE}")
+        kdns.comes_to_say("CNAME enough.example.", f"{name}.default.svc.{ZONE}", "CNAME")
 
 
 @pytest.mark.parametrize(
