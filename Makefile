@@ -52,7 +52,7 @@ test-lowest: $(VENV)/.release
 	build/lowest/bin/pip install --quiet --requirement build/lowest.txt
 	build/lowest/bin/python -m pytest
 
-$(VENV)/.release: setup
+$(VENV)/.release: $(VENV)/.made
 	$(BIN)/pip install --quiet --editable '.[release]'
 	touch $@
 
@@ -71,7 +71,7 @@ sbom: wheel $(VENV)/.release
 	build/image/bin/pip install --quiet --require-hashes --requirement requirements/image.txt
 	build/image/bin/pip install --quiet --no-deps dist/*.whl
 	build/image/bin/python -P -B deploy/image/trim.py
-	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/kdns.cdx.json build/image
+	$(BIN)/cyclonedx-py environment --output-file dist/kdns.cdx.json build/image
 
 bench: setup
 	$(BIN)/python -m benchmarks.bench

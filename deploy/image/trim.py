@@ -21,8 +21,9 @@ SITE = Path(sysconfig.get_path("purelib"))
 def main() -> None:
     executed = imports_of("kdns")
     for distribution in list(distributions(path=[str(SITE)])):
+        name = f"{distribution.name} {distribution.version}"
         used = keep(distribution, executed)
-        print(f"{distribution.name} {distribution.version}: {used >> 10} kB" if used else f"{distribution.name}: not used")
+        print(f"{name}: {used >> 10} kB" if used else f"{name}: not used")
     for folder in sorted((path for path in SITE.rglob("*") if path.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()
