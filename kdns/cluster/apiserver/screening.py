@@ -8,11 +8,20 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from kdns.cluster.objects import EndpointsObject, Metadata, NamespaceObject, PortObject, ServiceObject, SliceObject
+from kdns.cluster.objects import (
+    EndpointObject,
+    EndpointsObject,
+    Metadata,
+    NamespaceObject,
+    PortObject,
+    ServiceObject,
+    SliceObject,
+)
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.IGNORECASE).fullmatch
 _OBJECT = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?").fullmatch
 _HOST = re.compile(r"[-_*.a-z0-9]{1,254}", re.IGNORECASE).fullmatch
+_ODD = re.compile(r"[^-.a-z0-9]").search
 _PORTS = 20_000  # as many as the API allows a slice
 
 
@@ -25,18 +34,27 @@ def screen(o: Any) -> None:
         _host("spec.externalName", o.spec.externalName)
     elif isinstance(o, SliceObject):
         _ports("ports", o.ports)
-        for e in o.endpoints or ():
-            _label("endpoints.hostname", e.hostname)
-            _object("endpoints.targetRef.name", e.targetRef.name if e.targetRef else None)
-            if o.addressType == "FQDN":
-                for address in e.addresses:
-                    _host("endpoints.addresses", address)
+        _endpoints(o.endpoints or ())
+        if o.addressType == "FQDN":
+            for address in (address for e in o.endpoints or () for address in e.addresses):
+                _host("endpoints.addresses", address)
     elif isinstance(o, EndpointsObject):
         for subset in o.subsets or ():
             _ports("subsets.ports", subset.ports)
             for some in (*(subset.addresses or ()), *(subset.notReadyAddresses or ())):
                 _label("subsets.addresses.hostname", some.hostname)
                 _object("subsets.addresses.targetRef.name", some.targetRef.name if some.targetRef else None)
+
+
+def _endpoints(endpoints: Iterable[EndpointObject]) -> None:
+    """There are many, and each has a Pod: their names are looked at together, and one by one where one is odd."""
+    for e in endpoints:
+        if e.hostname:
+            _label("endpoints.hostname", e.hostname)
+    pods = [e.targetRef.name for e in endpoints if e.targetRef is not None and e.targetRef.name]
+    if _ODD("".join(pods)) or max(map(len, pods), default=0) > 253:
+        for pod in pods:
+            _object("endpoints.targetRef.name", pod)
 
 
 def _metadata(metadata: Metadata, namespaced: bool) -> None:
