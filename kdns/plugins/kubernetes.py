@@ -40,7 +40,8 @@ Syntax
                         as a cluster's controllers would.
     cluster_ips         where manifests have no ClusterIP, ones are taken from here (10.96.0.0/12 fd00:96::/112).
     pod_ips             where manifests have workloads and no Pods, their addresses are taken from here (10.244.0.0/16).
-    lenient             what manifests have wrong in fields that DNS does not need is passed over, as dumps may need it.
+    lenient             what is almost right in manifests is taken as it is: unknown fields, kinds that are nearly known, what
+                        is there twice. Without it each is an error that says where, and what was meant.
     endpoint, tls       the API server's URL, and certificate, key and CA to speak to it; else the cluster kdns runs in.
     kubeconfig          a kubeconfig file in their place.
     apiserver_*         at most so many requests a second, at once, under way; no limits by default.
@@ -241,7 +242,7 @@ class Kubernetes(Plugin):
         else:
             return await next(query)
         if not self.store.synced:
-            why = ExtendedError(NOT_READY, self.source.why_not() or self.store.why_not)
+            why = ExtendedError(NOT_READY, self.store.why_not)  # to readiness alone, all that was said
             return Response(rcode=SERVFAIL, made=MADE, error=why)
         response = self.answers.look(query, origin, query.limit(self.block.udp_size))
         if response.rcode == NXDOMAIN and self._falls_through(query.name, origin):
