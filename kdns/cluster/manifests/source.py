@@ -34,7 +34,7 @@ SETTLE = 0.1  # seconds for which a changed file must stay as it is before it is
 APART_FROM = 64 * 1024  # octets of manifests from which they are loaded in a process of their own
 FIRST, LONGEST = 1.0, 60.0  # seconds until what was lost is tried again; each pause is twice the one before
 SOME = 5  # Services that are named where they are gone
-TRIES = 3  # at start, where nothing was good before
+TRIES = 2  # more, at start
 
 
 # ---------------------------------------------------------------- files -> store
@@ -86,19 +86,26 @@ class Manifests(Kept):
                 if not self._options.lenient and not _size(self._spools[path]):
                     raise ManifestError(f"{'standard input' if path == STDIN else path}: nothing came, it is empty")
         look = await asyncio.to_thread(self._look)
-        for left in reversed(range(TRIES)):
-            try:
-                loaded = await self._load(look)
-                break
-            except (Lost, Unreadable) as error:
-                if not left:
-                    raise ManifestError(self._told(error)) from None
-                log.warning("%s; tried again in %g s", self._told(error), self._pause)
-                self._lost.inc()
-            await asyncio.sleep(self._pause)
+        loaded = await self._begun(look)
         self._judged = look
         await self._take(loaded)
         self._watching = asyncio.create_task(self._watch(), name="manifests")
+
+    async def _begun(self, look: Look) -> Loaded:
+        """What a start loads. A loader that is lost is tried again, though not for long: nothing was good before."""
+        failed = ""
+        for pause in (FIRST * 2**i for i in range(TRIES)):
+            try:
+                return await self._load(look)
+            except (Lost, Unreadable) as error:
+                failed = self._told(error)
+            self._lost.inc()
+            log.warning("%s; tried again in %g s", failed, pause)
+            await asyncio.sleep(pause)
+        try:
+            return await self._load(look)
+        except Lost:
+            raise ManifestError(failed) from None
 
     def why_not(self) -> str | None:
         """Why what is served is not what the files say, or None."""
@@ -173,7 +180,7 @@ class Manifests(Kept):
         if known:
             return
         self.problem = self._told(error)
-        self._refused.set(1)
+        self._refused.set(0)
         log.error("%s (still serving what was good before, tried again in %g s)", self.problem, self._pause)
         self._lost.inc()
         self._again = asyncio.get_running_loop().time() + self._pause

@@ -29,6 +29,7 @@ from kdns.cluster.manifests.loading import load, Options
 from kdns.cluster.manifests.source import Manifests
 from kdns.cluster.objects import Selection, Service, Slice
 from kdns.cluster.store import Store
+from kdns.core.metrics import Metrics
 from kdns.errors import ManifestError
 from tests.support import ROOT, TOWN
 
@@ -318,12 +319,20 @@ def _town(path: Path, known: dict[Path, list[Any]] = {}) -> list[Any]:  # noqa: 
 # ---------------------------------------------------------------- when files change
 
 
-def watched(*paths: Path, then: Callable[[Manifests, Store], Coroutine[Any, Any, None]]) -> None:
+def published() -> tuple[Metrics, Callable[[str], float | None]]:
+    """Metrics, and what they say by name."""
+    metrics = Metrics()
+    return metrics, metrics.registry().get_sample_value
+
+
+def watched(
+    *paths: Path, then: Callable[[Manifests, Store], Coroutine[Any, Any, None]], metrics: Metrics | None = None
+) -> None:
     """Start on the paths, do as `then` says, close."""
 
     async def run() -> None:
         store = Store()
-        source = Manifests([str(path) for path in paths], store)
+        source = Manifests([str(path) for path in paths], store, metrics=metrics)
         try:
             await source.start()
             await then(source, store)
@@ -606,7 +615,7 @@ def test_a_pipe_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytest.M
 # ---------------------------------------------------------------- a loader that is lost
 
 
-def lost(monkeypatch: pytest.MonkeyPatch, how: str) -> Callable[[], object]:
+def lost(monkeypatch: pytest.MonkeyPatch, how: str, folder: Path) -> Callable[[], object]:
     """What makes loaders be lost from now on; calling it ends that."""
     monkeypatch.setattr(manifests, "APART_FROM", 0)
     monkeypatch.setattr(manifests, "FIRST", 0.05)
@@ -615,9 +624,8 @@ def lost(monkeypatch: pytest.MonkeyPatch, how: str) -> Callable[[], object]:
         return lambda: monkeypatch.setattr(sys, "executable", EXECUTABLE)
     program = {"killed": "import os; os.kill(os.getpid(), 9)", "failed": "import sys; sys.exit(3)",
                "stuck": "import time; time.sleep(100)", "mute": ""}[how]  # fmt: skip
-    folder = tempfile.mkdtemp(dir=tempfile.gettempdir())
-    written(Path(folder) / "spoilt_loader.py", program)
-    monkeypatch.syspath_prepend(folder)
+    written(folder / "spoilt_loader.py", program)
+    monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(apart, "PROGRAM", "spoilt_loader")
     monkeypatch.setattr(apart, "WITHIN", 0.3 if how == "stuck" else 30)
 
@@ -644,32 +652,35 @@ def test_a_loader_that_is_lost_is_tried_again_with_growing_pauses(
 ) -> None:
     path = written(tmp_path / "a.yaml", WEB)
     problem = f"{path}: the process that reads them {LOST[how]}"
+    metrics, value = published()
 
     async def then(source: Manifests, store: Store) -> None:
-        heal = lost(monkeypatch, how)
+        heal = lost(monkeypatch, how, tmp_path)
         source._pause = manifests.FIRST
         written(path, WEB.replace("web", "new"))
-        assert await within(10, lambda: source._lost.values[()] >= 2)
+        assert await within(10, lambda: (value("kdns_manifests_lost_total") or 0) >= 2)
         assert problem == source.why_not()
+        assert 0 == value("kdns_manifests_refused"), "it says nothing about the files"
         assert "prod/web" in store.services
         heal()
         assert await within(10, lambda: "prod/new" in store.services), "tried again, though no file has changed"
         assert source.why_not() is None
 
     with caplog.at_level(logging.ERROR, "kdns"):
-        watched(path, then=then)
+        watched(path, then=then, metrics=metrics)
     lines = [f"{problem} (still serving what was good before, tried again in {pause} s)" for pause in (0.05, 0.1)]
     assert lines == caplog.messages[:2]
 
 
 def test_a_start_without_a_loader_is_an_error_after_a_few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.yaml", WEB)
-    lost(monkeypatch, "killed")
-    source = Manifests([str(path)], Store())
+    lost(monkeypatch, "killed", tmp_path)
+    metrics, value = published()
+    source = Manifests([str(path)], Store(), metrics=metrics)
     with pytest.raises(ManifestError) as raised:
         asyncio.run(_started(source))
     assert f"{path}: the process that reads them was killed (SIGKILL)" == str(raised.value)
-    assert 2 == source._lost.values[()]
+    assert 2 == value("kdns_manifests_lost_total")
 
 
 def test_descriptors_that_ran_out_are_no_fault_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
