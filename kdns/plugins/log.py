@@ -80,10 +80,10 @@ from kdns.config.options import argument, choice, option
 from kdns.core.block import Block
 from kdns.core.metrics import Metrics
 from kdns.core.plugin import Exchange, Kept, Plugin
-from kdns.dns import names
+from kdns.dns import names, rdata
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Response, RRset
-from kdns.dns.types import A, AAAA, CNAME, NOERROR, NS, NXDOMAIN, PTR, RCODES, SMALLEST, SOA, TYPES
+from kdns.dns.types import NOERROR, NS, NXDOMAIN, RCODES, SMALLEST, SOA, TYPES
 
 COMMON = (
     '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}"'
@@ -258,24 +258,7 @@ def json_line(it: Exchange) -> str:
 def _texts(rrset: RRset) -> list[str]:
     """The first records of an RRset as in a zone file."""
     head = f"{rrset.name} {rrset.ttl} IN {_type(rrset.type)} "
-    return [head + _rdata(rrset.type, octets) for octets in rrset.rdata[:MOST_ANSWERS]]
-
-
-def _rdata(type: int, octets: bytes) -> str:
-    """Rdata as text; RFC 3597 5 where it is of a type that nobody here knows, or wrong."""
-    if type in (A, AAAA):
-        return names.unpacked(octets)
-    if type in (CNAME, NS, PTR):
-        return names.text(octets)
-    from dnslib import DNSBuffer, QTYPE, RDMAP  # needed where it is logged only
-
-    known = RDMAP.get(QTYPE.get(type))
-    try:
-        if known is not None:
-            return str(known.parse(DNSBuffer(octets), len(octets)))
-    except Exception:  # dnslib raises what it likes on rdata that an upstream made up
-        pass
-    return f"\\# {len(octets)} {octets.hex()}".rstrip()
+    return [head + rdata.to_text(rrset.type, octets) for octets in rrset.rdata[:MOST_ANSWERS]]
 
 
 class Writer(Kept):
