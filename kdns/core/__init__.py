@@ -8,4 +8,6 @@ plugin.py         what a plugin is
 block.py          a server block, and what a plugin may ask of it
 listener.py       what answers at one listening address
 generation.py     all of them, and what a reload carries on
+authority.py      plugins that answer from zones
+zonefile.py       zones in files
 """

@@ -16,7 +16,7 @@ from kdns.core.plugin import chain, Exchange, Fact, Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, replace, Response
-from kdns.dns.types import AXFR, CNAME, IXFR, LARGEST_UDP, REFUSED, SERVFAIL
+from kdns.dns.types import AXFR, CNAME, IXFR, LARGEST_UDP, NOTIMP, OPCODE, REFUSED, SERVFAIL
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -272,10 +272,19 @@ class Block:
         try:
             if query.type in (AXFR, IXFR) and not self._transfers:
                 return UNANSWERED
+            if query.flags & OPCODE:
+                return await self._notified(query)
             return await self._handler(query)
         except Exception as error:
             self.failed(query, f"{type(error).__name__}: {error}", error)
             return FAILED
+
+    async def _notified(self, query: Query) -> Response:
+        """What is said to NOTIFY: by the plugin whose zone it is."""
+        for _, plugin in self.plugins:
+            if plugin.overrides("notified") and (response := await plugin.notified(query)) is not None:
+                return response
+        return Response(rcode=NOTIMP, authoritative=False)
 
 
 def _leaves_the_memo(plugin: Plugin) -> bool:

@@ -21,7 +21,8 @@ from typing import Any, ClassVar, NamedTuple, TYPE_CHECKING
 from kdns.config.directive import Directive
 from kdns.config.options import NoOptions
 from kdns.dns.query import Query, Transport
-from kdns.dns.response import Answer, Response
+from kdns.dns.response import Answer, Key, Response
+from kdns.dns.transfer import Outgoing
 
 if TYPE_CHECKING:
     from kdns.core.block import Block
@@ -88,6 +89,18 @@ class Plugin:
     def labels(self, query: Query) -> Mapping[str, Callable[[], str]]:
         """What this plugin knows of a query, by names such as `kubernetes/client-namespace` (*metadata*)."""
         return {}
+
+    def transferable(self) -> Mapping[str, Key]:
+        """The zones that this plugin has and others may take over, by origin, each with the key that its changes touch."""
+        return {}
+
+    def outgoing(self, origin: str, query: Query) -> Outgoing:
+        """One of these zones as it is now, for who asks for all of it."""
+        raise NotImplementedError
+
+    async def notified(self, query: Query) -> Response | None:
+        """What is said to a server that says that a zone of its own has changed (RFC 1996); None where it is not ours."""
+        return None
 
     def witness(self, exchange: Exchange) -> None:
         """A query was answered. A server block where a plugin overrides this is not answered from the memo (*log*)."""

@@ -7,6 +7,7 @@ response.py     an answer: RRsets with rdata ready to send
 rdata.py        rdata as text and on the wire
 zone.py         a zone: its records, and what it says of any name
 master.py       zone files
+catalog.py      zones that list zones
 compression.py  names that stand in a message already
 ring.py         a reply whose records turn
 encoding.py     a response as a message

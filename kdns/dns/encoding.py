@@ -95,7 +95,7 @@ def encode(query: Query, response: Response, most: int = LARGEST_UDP, announced:
 
 def _flags(query: Query, response: Response) -> int:
     """The flags of a reply; AD only for those who show that they know it (RFC 6840 5.8)."""
-    flags = QR | query.flags & (RD | CD) | response.flags | response.rcode & 15
+    flags = QR | query.flags & (OPCODE | RD | CD) | response.flags | response.rcode & 15
     if response.authoritative:
         flags |= AA
     return flags & ~AD if flags & AD and not (query.flags & AD or query.do) else flags

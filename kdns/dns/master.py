@@ -13,7 +13,7 @@ from kdns.dns import names, rdata
 from kdns.dns.response import RRset
 from kdns.dns.types import ANY, CNAME, NSEC, OPT, RRSIG, SOA, TYPES
 from kdns.dns.zone import Timers
-from kdns.errors import ZoneFileError
+from kdns.errors import FileError, ZoneFileError
 
 DEEPEST = 10  # files that include each other
 MOST_TTL = 2**31 - 1  # seconds (RFC 2181 8)
@@ -40,21 +40,14 @@ class Master(NamedTuple):
 def read(path: str, origin: str, text_of: Callable[[str], str]) -> Master:
     """The records of a zone from the file at a path and those that it includes.
 
-    `text_of` reads a file, and may raise OSError or UnicodeDecodeError; a path in $INCLUDE is relative to the file that it
-    stands in. ZoneFileError (`db.example:12: A: '10.0.0' is not an IP address`) where it cannot be served.
+    `text_of` reads a file, or raises FileError; a path in $INCLUDE is relative to the file that it stands in. ZoneFileError
+    (`db.example:12: A: '10.0.0' is not an IP address`) where it cannot be served.
     """
     reader = _Reader(origin, text_of)
-    try:
-        reader.file(path, origin)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ZoneFileError(f"{path}: {_why(error)}") from None
+    reader.file(path, origin)
     if reader.soa is None:
         raise ZoneFileError(f"{path}: has no SOA record at {origin}")
     return Master(reader.rrsets, tuple(dict.fromkeys(reader.files)), (*reader.outside(), *reader.beside_aliases()))
-
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else "is not text in UTF-8"
 
 
 class _Unbalanced(ValueError):
@@ -97,8 +90,6 @@ class _Reader:
                 elif not owner:
                     raise ValueError("the first record has no owner name")
                 self._record(f"{path}:{line}", owner, words if is_indented else words[1:], origin)
-        except UnicodeDecodeError:
-            raise
         except ValueError as error:
             at = error.line if isinstance(error, _Unbalanced) else line
             raise ZoneFileError(f"{path}:{at}: {error}") from None
@@ -128,8 +119,8 @@ class _Reader:
             raise ValueError(f"{other} is included {DEEPEST} deep: does it include itself?")
         try:
             self.file(posixpath.join(posixpath.dirname(path), other), origin)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{other}: {_why(error)}") from None
+        except FileError as error:
+            raise ValueError(f"{other}: {error.why}") from None
 
     def _record(self, place: str, owner: str, words: list[str], origin: str) -> None:
         """`[TTL] [class] type rdata`, class and TTL in either order."""

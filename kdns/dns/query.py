@@ -19,6 +19,7 @@ from kdns.dns.types import (
     IN,
     LARGEST,
     LARGEST_UDP,
+    NOTIFY,
     NOTIMP,
     OPCODE,
     OPT,
@@ -67,7 +68,7 @@ class Edns(NamedTuple):
 
 
 class Query:
-    """One question, already valid (RFC 9619: never more than one)."""
+    """One question, already valid (RFC 9619: never more than one); or NOTIFY (RFC 1996), as `flags` then say."""
 
     __slots__ = ("_client", "_local", "cls", "edns", "flags", "hops", "memoizable", "name", "question", "received",
                  "transport", "type", "wire")  # fmt: skip
@@ -163,7 +164,8 @@ def decode(
     if flags & (QR | OPCODE):
         if flags & QR:
             return None
-        raise FormatError(NOTIMP)
+        if flags & OPCODE != NOTIFY:
+            raise FormatError(NOTIMP)
     if questions != 1:
         raise FormatError(FORMERR)
     query = Query.__new__(Query)

@@ -6,6 +6,7 @@ when its SOA has come twice.
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from kdns.dns import names, reply
 from kdns.dns.query import Query
@@ -17,6 +18,13 @@ from kdns.errors import Garbage
 RECORDS = 200  # of one message
 OCTETS = 16384  # of one message, without what names in it have in common
 LARGEST = 64 << 20  # octets of rdata and owner names that a zone may have
+
+
+class Outgoing(NamedTuple):
+    """A zone to be transferred: its SOA, and its records in steps, the SOA first and last (RFC 5936 2.2)."""
+
+    soa: RRset
+    steps: Iterator[Sequence[RRset]]
 
 
 def is_newer(serial: int, other: int) -> bool:

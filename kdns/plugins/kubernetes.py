@@ -6,6 +6,7 @@ Description
     PTR of ClusterIPs and endpoints. Without zones it serves those of its server block; PTR needs in-addr.arpa and
     ip6.arpa among them. Nothing of it is ever stale: an answer is kept until what it was made from changes. Until all
     objects are known it answers SERVFAIL, with an extended error that says what is missing, and never falls through.
+    With *transfer* others may take its zones over.
 
 Syntax
     kubernetes [ZONES...] {
@@ -86,24 +87,27 @@ Examples
         }
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 
 from kdns.cluster import records
 from kdns.cluster.answers import Answers, is_reverse, Schema
+from kdns.cluster.listing import listing
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges, ranges
 from kdns.cluster.manifests.workloads import DEFAULT_POD_RANGES
 from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
-from kdns.cluster.store import Store
+from kdns.cluster.store import CHANGED, Store
 from kdns.config.directive import Directive
 from kdns.config.options import argument, choice, duration, flag, integer, Network, number, option, word, words, zones
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import Answer, ExtendedError, Made, replace, Response
+from kdns.dns.response import Answer, ExtendedError, Key, Made, replace, Response
+from kdns.dns.transfer import Outgoing
 from kdns.dns.types import ANY, CNAME, NXDOMAIN, SERVFAIL
 
 NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
@@ -267,6 +271,12 @@ class Kubernetes(Plugin):
             return True
         first, bits = ip_address(prefix[0]), prefix[1]
         return not any(first in local and bits >= local.prefixlen for local in self._local)
+
+    def transferable(self) -> Mapping[str, Key]:
+        return dict.fromkeys(self._zones, CHANGED) if self.store.synced else {}
+
+    def outgoing(self, origin: str, query: Query) -> Outgoing:
+        return Outgoing(self.answers.apexes[origin].soa(self.store.serial), listing(self.answers, query, origin))
 
     def ready(self) -> str | None:
         return None if self.store.synced else self.source.why_not() or self.store.why_not

@@ -205,13 +205,17 @@ class _Connection(asyncio.BufferedProtocol):
         """Write several messages as they come, no faster than the client takes them."""
 
         async def write() -> None:
-            async for octets in messages.octets:
-                while self._transport.get_write_buffer_size() > ROOM:  # noqa: ASYNC110 - few connections ever do
-                    await asyncio.sleep(PAUSE)
-                if self._transport.is_closing():
-                    return
-                self._write(len(octets).to_bytes(2, "big") + octets)
-                self._touched()
+            try:
+                async for octets in messages.octets:
+                    while self._transport.get_write_buffer_size() > ROOM:  # noqa: ASYNC110 - few connections ever do
+                        await asyncio.sleep(PAUSE)
+                    if self._transport.is_closing():
+                        return
+                    self._write(len(octets).to_bytes(2, "big") + octets)
+                    self._touched()
+            except Exception:
+                self.abort()  # the client is not to wait for the rest
+                raise
 
         self._in_flight += 1
         self._server.connections.waits(self)

@@ -5,6 +5,8 @@ import struct
 import dns.flags
 import dns.message
 import dns.name
+import dns.opcode
+import dns.rrset
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -56,7 +58,8 @@ OPT = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"
         ("a response", header(0x8100) + QUESTION, None),
         ("a response with another opcode", header(0xF800), None),
         ("opcode 15, header only", header(0x7800, (0, 0, 0, 0)), NOTIMP),
-        ("notify", header(0x2000) + QUESTION, NOTIMP),
+        ("an update", header(0x2800) + QUESTION, NOTIMP),
+        ("notify of no zone", header(0x2000, (0, 0, 0, 0)), FORMERR),
         ("no question", header(counts=(0, 0, 0, 0)), FORMERR),
         ("two questions", header(counts=(2, 0, 0, 0)) + QUESTION * 2, FORMERR),
         ("cut short in the name", header() + QUESTION[:4], FORMERR),
@@ -128,3 +131,13 @@ def test_a_reply_may_be_as_large_as_the_client_takes(edns: int | None, most: int
     assert min(expected, 65507) == asked.limit(most=max(most, expected))
     asked.transport = Transport.TCP
     assert 65535 == asked.limit(most)
+
+
+def test_a_notification_is_understood_and_never_kept() -> None:
+    told = dns.message.make_query("example.org", "SOA")
+    told.set_opcode(dns.opcode.NOTIFY)
+    told.answer = [dns.rrset.from_text("example.org.", 60, "IN", "SOA", "ns. host. 1 2 3 4 5")]
+    query = decode(told.to_wire())
+    assert query is not None
+    assert ("example.org.", types.SOA, types.NOTIFY) == (query.name, query.type, query.flags & types.OPCODE)
+    assert not query.memoizable
