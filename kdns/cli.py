@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +25,7 @@ LABORATORY = """.:{port} {{
     bind {addresses}
     errors
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        manifests {paths}
+        manifests {paths}{options}
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
         ttl 5
@@ -88,6 +89,8 @@ def _port(text: str) -> int:
 def _serve(words: list[str]) -> int:
     parser = _flags()
     parser.add_argument("--manifests", nargs="+", metavar="PATH", help="serve the cluster that these files describe")
+    parser.add_argument("--lenient", action="store_true", help="take manifests that are almost right as they are")
+    parser.add_argument("--pod-ips", metavar="CIDR", help="where Pods of workloads in manifests get addresses (10.244.0.0/16)")
     parser.add_argument("-pidfile", "--pidfile", metavar="FILE", help="where to write the process id")
     parser.add_argument("-plugins", "--plugins", action="store_true", help="list the plugins, in their order")
     parser.add_argument("-quiet", "--quiet", action="store_true", help="say nothing at start")
@@ -103,7 +106,8 @@ def _serve(words: list[str]) -> int:
         if flags.conf:
             parser.error("-conf and --manifests exclude each other")
         port = 1053 if flags.port is None else flags.port
-        text, path = _laboratory(flags.manifests, port), ""
+        options = ["lenient"] * flags.lenient + ([f'pod_ips "{flags.pod_ips}"'] if flags.pod_ips else [])
+        text, path = _laboratory(flags.manifests, port, options), ""
     else:
         port = 53 if flags.port is None else flags.port
         text, path = _corefile(flags.conf, port)
@@ -136,10 +140,11 @@ def _corefile(conf: str | None, port: int) -> tuple[str, str]:
     return read_corefile(path), "" if path in ("-", "stdin") else path
 
 
-def _laboratory(paths: list[str], port: int) -> str:
+def _laboratory(paths: list[str], port: int, options: Sequence[str] = ()) -> str:
     """A Corefile for manifests, on the machine's own addresses alone."""
     quoted = " ".join('"' + (path if path == "-" else os.path.abspath(path)).replace('"', '\\"') + '"' for path in paths)
-    return LABORATORY.format(port=port, addresses=" ".join(_own_addresses()), paths=quoted)
+    more = "".join(f"\n        {option}" for option in options)
+    return LABORATORY.format(port=port, addresses=" ".join(_own_addresses()), paths=quoted, options=more)
 
 
 def _sample() -> str:

@@ -181,6 +181,11 @@ def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "cluster.local.:1053 on 127.0.0.1\nacme.local.:5353 on 127.0.0.1\n" == shown("check", "-dns.port=1053")
 
 
+def test_options_of_manifests_stand_with_them() -> None:
+    text = cli._laboratory(["/x"], 1053, ["lenient", "pod_ips 127.1.0.0/16"])
+    assert '        manifests "/x"\n        lenient\n        pod_ips 127.1.0.0/16\n' in text
+
+
 def test_a_corefile_for_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "_own_addresses", lambda: ["127.0.0.1", "::1"])
