@@ -164,8 +164,16 @@ def answers(cluster: Cluster, golden: list[Row]) -> dict[tuple[str, str], Row]:
         reply = cluster.ask(row["name"], row["type"])
         if reply.flags & dns.flags.TC:
             reply = cluster.ask(row["name"], row["type"], tcp=True)
-        found[row["name"], row["type"]] = seen(reply)
+        found[row["name"], row["type"]] = timeless(seen(reply))
     return found
+
+
+def timeless(row: Row) -> Row:
+    """A row without the TTLs of an answer that leads out of the cluster: in a cache they count down."""
+    records = [record.split(" ") for record in row["answer"]]
+    if all(fields[0].endswith(("cluster.local.", "arpa.")) for fields in records):
+        return row
+    return {**row, "answer": {" ".join([fields[0], *fields[2:]]) for fields in records}}
 
 
 @pytest.mark.timeout(300)
