@@ -16,7 +16,7 @@ from kdns.core.plugin import chain, Exchange, Fact, Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, replace, Response
-from kdns.dns.types import AXFR, CNAME, IXFR, LARGEST_UDP, NOTIMP, OPCODE, REFUSED, SERVFAIL
+from kdns.dns.types import AXFR, CNAME, IN, IXFR, LARGEST_UDP, NOTIMP, OPCODE, REFUSED, SERVFAIL
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -90,7 +90,10 @@ class Block:
         self.conditions: list[Callable[[Query], bool]] = []
         self.notes: list[str] = []  # what a person should know who wrote this block, a line each
         self._behind = behind
+        self.edns_options: frozenset[int] = frozenset()  # codes of the client's EDNS options that may change an answer
+        self.recursive = False  # do others answer what is not known here? Then all replies say RA
         self._handler: Handler = _end
+        self._of_other_classes: Handler = _end
         self._transfers = False  # are zone transfers some plugin's affair?
         self._panics = behind.metrics.counter("coredns_panics_total", "Errors of kdns's own that met a query.")
         self._report: Callable[[Query, str, BaseException | None], None] = _report
@@ -246,6 +249,14 @@ class Block:
         """Names in these zones are answered from memory: under overload they go before those that may wait for others."""
         self.near += tuple(zones)
 
+    def ask_others(self) -> None:
+        """What is not known here is asked of upstreams, names of other classes than IN as well."""
+        self.recursive = True
+
+    def heed_options(self, codes: frozenset[int]) -> None:
+        """EDNS options of these codes may change an answer: nobody else may have it."""
+        self.edns_options |= codes
+
     def start_paths_at(self, folder: str) -> None:
         """Relative paths start in this folder."""
         self.root = folder
@@ -257,6 +268,8 @@ class Block:
         self.plugins = plugins
         every = [plugin for _, plugin in plugins]
         self._handler = chain(every, _end)
+        if self.recursive:
+            self._of_other_classes = chain([plugin for plugin in every if not plugin.internet_only], _end)
         self._transfers = any(name == "transfer" for name, _ in plugins)
         self.counters = [plugin.count for plugin in every if plugin.overrides("count")]
         self.witnesses = [plugin.witness for plugin in every if plugin.overrides("witness")]
@@ -273,8 +286,8 @@ class Block:
             if query.type in (AXFR, IXFR) and not self._transfers:
                 return UNANSWERED
             if query.flags & OPCODE:
-                return await self._notified(query)
-            return await self._handler(query)
+                return await self._notified(query) if query.cls == IN else UNANSWERED
+            return await (self._handler(query) if query.cls == IN else self._of_other_classes(query))
         except Exception as error:
             self.failed(query, f"{type(error).__name__}: {error}", error)
             return FAILED

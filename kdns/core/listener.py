@@ -134,7 +134,10 @@ class Listener:
             if transport is not Transport.UDP:
                 return Messages(self._messages(query, response))
             response = Response(flags=TC)  # there is more than one message: ask over TCP
-        made = encode(query, response) if block is None else encode(query, response, block.udp_size)
+        if block is None:
+            made = encode(query, response)
+        else:
+            made = encode(query, response, block.udp_size, recursion=block.recursive)
         octets = made.turn() if isinstance(made, Ring) else made
         if block is not None:
             fact = self._fact(zone, block, query, response, len(octets) + 2) if block.counters else None

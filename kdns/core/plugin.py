@@ -61,6 +61,7 @@ class Plugin:
     table: ClassVar[type] = NoOptions  # its options, a dataclass: see config.options
     once: ClassVar[bool] = False  # may stand only once in a server block
     same_for_everyone: ClassVar[bool] = False  # `answer` does not ask who asks, nor when, nor how often
+    internet_only: ClassVar[bool] = False  # `answer` is not asked for names of other classes, such as version.bind CH
     note: ClassVar[str] = ""  # what a person should know who writes it, such as that it has no effect here
 
     def __init__(self, block: "Block", directive: Directive, options: Any) -> None:

@@ -23,6 +23,7 @@ class Singleflight(Generic[V]):
 
     async def ask(self, key: Hashable, work: Callable[[], Awaitable[V]], joined: Callable[[V], None] | None = None) -> V:
         """What the work for a key comes to; `joined` is told of it where it was another's work."""
+        outcome: V | Exception | None
         while (waiting := self._waiting.get(key)) is not None:
             future: asyncio.Future[V | Exception | None] = asyncio.get_running_loop().create_future()
             waiting.append(future)
@@ -33,18 +34,15 @@ class Singleflight(Generic[V]):
                 if joined is not None:
                     joined(outcome)
                 return outcome
-        return await self._lead(key, work)
-
-    async def _lead(self, key: Hashable, work: Callable[[], Awaitable[V]]) -> V:
         waiting = self._waiting[key] = []
-        outcome: V | Exception | None = None  # None: whoever did the work was cancelled
+        outcome = None
         try:
-            outcome = await work()
-            return outcome
+            outcome = result = await work()
+            return result
         except Exception as error:
             outcome = error
             raise
-        finally:
+        finally:  # None: whoever did the work was cancelled
             del self._waiting[key]
             for future in waiting:
                 if not future.done():

@@ -20,12 +20,13 @@ _wire = lru_cache(1024)(names.wire)  # the targets of aliases come again and aga
 class Places:
     """Where names stand in a message that begins with a question."""
 
-    __slots__ = ("_asked", "_begun", "_folded", "_places", "_plain", "_question", "_spelt")
+    __slots__ = ("_asked", "_begun", "_folded", "_places", "_plain", "_question", "_spelt", "cls")
 
     def __init__(self, asked: str, question: bytes) -> None:
         self._asked = asked
         self._plain = "\\" not in asked
         self._spelt = question[:-4]
+        self.cls = int.from_bytes(question[-2:], "big")  # of the question, and so of all records
         self._question = self._spelt.lower()  # the octets of lengths are no letters
         self._places: dict[bytes, int] = {}  # of names, by their octets
         self._folded: dict[bytes, int] = {}  # of names with capitals, by their octets in lower case

@@ -10,7 +10,7 @@ from kdns.dns.query import Edns, Query
 from kdns.dns.response import ExtendedError, Response, RRset
 from kdns.dns.ring import Ring as Ring
 from kdns.dns.ring import UnevenRing
-from kdns.dns.types import A, AA, AAAA, AD, CD, DO, EDE, IN, LARGEST_UDP, NOERROR, OPCODE, OPT, OUR_SIZE, QR, RD, SOA, TC
+from kdns.dns.types import A, AA, AAAA, AD, CD, DO, EDE, LARGEST_UDP, NOERROR, OPCODE, OPT, OUR_SIZE, QR, RA, RD, SOA, TC
 from kdns.errors import FormatError
 
 ADDRESSES = frozenset((A, AAAA))
@@ -20,16 +20,18 @@ _COUNTS = struct.Struct("!5H").pack
 _SIZES = [n.to_bytes(2, "big") for n in range(512)]
 
 
-def opt(edns: Edns | None, announced: int = OUR_SIZE, rcode: int = NOERROR, error: ExtendedError | None = None) -> bytes:
+def opt(
+    edns: Edns | None, announced: int = OUR_SIZE, rcode: int = NOERROR, error: ExtendedError | None = None, options: bytes = b""
+) -> bytes:  # fmt: skip
     """Our OPT record for a reply: none where the query had none; DO is echoed, options are not (RFC 6891 6.1.1)."""
     if edns is None:
         return b""
-    if rcode < 16 and error is None and announced == OUR_SIZE:
+    if rcode < 16 and error is None and announced == OUR_SIZE and not options:
         return _OPT_DO if edns.do else _OPT
-    option = b""
+    option = options
     if error is not None:
         note = error.text.encode()[:200]
-        option = struct.pack("!HHH", EDE, 2 + len(note), error.code) + note
+        option += struct.pack("!HHH", EDE, 2 + len(note), error.code) + note
     flags = DO if edns.do else 0
     return b"\0" + struct.pack("!HHBBHH", OPT, announced, rcode >> 4, 0, flags, len(option)) + option
 
@@ -45,21 +47,23 @@ def refusal(wire: bytes, error: FormatError) -> bytes:
     return _COUNTS(flags, 1 if error.question else 0, 0, 0, 1 if record else 0) + error.question + record
 
 
-def encode(query: Query, response: Response, most: int = LARGEST_UDP, announced: int = OUR_SIZE) -> bytes | Ring:
+def encode(
+    query: Query, response: Response, most: int = LARGEST_UDP, announced: int = OUR_SIZE, recursion: bool = False
+) -> bytes | Ring:  # fmt: skip
     """A reply without its id; a Ring where the response rotates.
 
     Over UDP at most `query.limit(most)` octets: what does not fit is left out, by whole records in the answer and then
     with TC (RFC 2181 9), by whole RRsets in the additional section and then silently. The OPT record is always kept; it says
-    that we take `announced` octets.
+    that we take `announced` octets. `recursion`: RA is set, whatever the response says (RFC 1035 4.1.1).
     """
-    tail = opt(query.edns, announced, response.rcode, response.error)
+    tail = opt(query.edns, announced, response.rcode, response.error, response.options)
     room = query.limit(most) - len(tail)
-    if response.error is not None and room < 12 + len(query.question):  # a long name and a long reason
+    if len(tail) > 11 and room < 12 + len(query.question):  # a long name and a long reason
         tail = opt(query.edns, announced, response.rcode)
         room = query.limit(most) - len(tail)
     at = 12 + len(query.question)
     if not response.rotate and not response.additional and not (response.answer and response.authority):
-        usual = _usual(query, response, at, room, tail)
+        usual = _usual(query, response, at, room, tail, recursion)
         if usual is not None:
             return usual
     places = Places(query.name, query.question)
@@ -84,7 +88,7 @@ def encode(query: Query, response: Response, most: int = LARGEST_UDP, announced:
             additional += records
             additionals += count
             at = after
-    flags = _flags(query, response)
+    flags = _flags(query, response, recursion)
     if not whole:
         flags |= TC
     head = _COUNTS(flags, 1, answers, authorities, additionals + (1 if tail else 0)) + query.question
@@ -93,15 +97,17 @@ def encode(query: Query, response: Response, most: int = LARGEST_UDP, announced:
     return b"".join([head, *answer, *authority, *additional, tail])
 
 
-def _flags(query: Query, response: Response) -> int:
+def _flags(query: Query, response: Response, recursion: bool) -> int:
     """The flags of a reply; AD only for those who show that they know it (RFC 6840 5.8)."""
     flags = QR | query.flags & (OPCODE | RD | CD) | response.flags | response.rcode & 15
     if response.authoritative:
         flags |= AA
+    if recursion:
+        flags |= RA
     return flags & ~AD if flags & AD and not (query.flags & AD or query.do) else flags
 
 
-def _usual(query: Query, response: Response, at: int, room: int, tail: bytes) -> bytes | None:
+def _usual(query: Query, response: Response, at: int, room: int, tail: bytes, recursion: bool) -> bytes | None:
     """The reply that most are: one record at the name asked, or the SOA of its zone; None where it is another.
 
     It says what `encode` would, in half the time.
@@ -126,10 +132,10 @@ def _usual(query: Query, response: Response, at: int, room: int, tail: bytes) ->
     size = len(rdata)
     if size > 511 or at + 12 + size > room:
         return None
-    flags = _flags(query, response)
+    flags = _flags(query, response, recursion)
     answers = 1 if response.answer else 0
     head = _COUNTS(flags, 1, answers, 1 - answers, 1 if tail else 0) + query.question
-    return head + _USUAL(pointer, type, IN, ttl, size) + rdata + tail
+    return head + _USUAL(pointer, type, query.cls, ttl, size) + rdata + tail
 
 
 @lru_cache(1024)
@@ -169,7 +175,7 @@ def _section(places: Places, rrsets: tuple[RRset, ...], at: int, room: int) -> t
 def _records(places: Places, rrset: RRset, owner: bytes, at: int, room: int) -> tuple[list[bytes], int, int, bool]:
     """The records of one RRset; `owner` as it stands before the first of them."""
     type, rdata = rrset.type, rrset.rdata
-    fixed = _RR_HEAD(type, IN, rrset.ttl)
+    fixed = _RR_HEAD(type, places.cls, rrset.ttl)
     if type in ADDRESSES and len(owner) == 2:
         unit = 12 + len(rdata[0])
         shown = min(len(rdata), max(room - at, 0) // unit)
@@ -200,7 +206,7 @@ def _rotation(
     where not all of them fit.
     """
     type, rdata = rrset.type, rrset.rdata
-    fixed = owner + _RR_HEAD(type, IN, rrset.ttl)
+    fixed = owner + _RR_HEAD(type, places.cls, rrset.ttl)
     if len(rdata) > 1 and len(owner) == 2 and type not in COMPRESSED:
         if type in ADDRESSES:
             unit = 12 + len(rdata[0])

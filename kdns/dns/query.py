@@ -6,6 +6,7 @@ A query has one question, already valid; its name is text as `names` has it. Wha
 import enum
 import struct
 import time
+from collections.abc import Collection
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from kdns.dns.types import (
     IN,
     LARGEST,
     LARGEST_UDP,
+    NONE,
     NOTIFY,
     NOTIMP,
     OPCODE,
@@ -65,6 +67,16 @@ class Edns(NamedTuple):
     size: int
     do: bool
     options: bytes = b""
+
+    def picked(self, codes: Collection[int]) -> bytes:
+        """The options of these codes, as they came; what is cut short is left out."""
+        found, at, options = [], 0, self.options
+        while at + 4 <= len(options):
+            end = at + 4 + int.from_bytes(options[at + 2 : at + 4], "big")
+            if end <= len(options) and int.from_bytes(options[at : at + 2], "big") in codes:
+                found.append(options[at:end])
+            at = end
+        return b"".join(found)
 
 
 class Query:
@@ -130,6 +142,10 @@ class Query:
     def do(self) -> bool:
         return self.edns is not None and self.edns.do
 
+    def options(self, codes: Collection[int]) -> bytes:
+        """The client's EDNS options of these codes, as they came."""
+        return self.edns.picked(codes) if codes and self.edns is not None else b""
+
     def limit(self, most: int = LARGEST_UDP) -> int:
         """Octets that a reply may have: over UDP what the client says it takes, at least 512, but no more than `most`."""
         if self.transport is not Transport.UDP:
@@ -187,7 +203,7 @@ def decode(
         raise FormatError(FORMERR) from None
     if version:
         raise FormatError(BADVERS, question, True)
-    if query.cls != IN:
+    if query.cls >= NONE:  # ANY as well: neither is a class of records
         raise FormatError(REFUSED, question, edns is not None)
     if query.type == OPT:
         raise FormatError(FORMERR)

@@ -6,9 +6,10 @@ come: all loops are bounded by the size of the message, and all that is wrong en
 """
 
 import struct
+from collections.abc import Collection
 
 from kdns.dns import names
-from kdns.dns.query import Query
+from kdns.dns.query import Edns, Query
 from kdns.dns.response import ExtendedError, Made, Response, RRset
 from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, DNAME, EDE, IN, MX, NS, OPT, PTR, RA, RRSIG, SOA, SRV, TC
 from kdns.errors import Garbage
@@ -34,12 +35,13 @@ _rrset = tuple.__new__  # half the time of RRset(…)
 Records = dict[tuple[str, int, bytes], tuple[list[bytes], list[int]]]
 
 
-def decode(wire: bytes, query: Query, upstream: str = "") -> Response:
+def decode(wire: bytes, query: Query, upstream: str = "", keep: Collection[int] = ()) -> Response:
     """A message that answers a query (see `waiting.answers`) as a Response; Garbage is all that it raises.
 
     Records of one owner and type become one RRset where the first of them stands, with the least of their TTLs
     (RFC 2181 5.2). OPT is taken out: the size and the flags in it were meant for us alone (RFC 6891 6.1.1). A message that
-    was cut in the middle of a record keeps what is before, if it says so by TC.
+    was cut in the middle of a record keeps what is before, if it says so by TC. `keep`: codes of EDNS options that are for the
+    client all the same.
     """
     flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire, 2)
     if answers and questions and not authorities and additionals < 2:
@@ -60,6 +62,7 @@ def decode(wire: bytes, query: Query, upstream: str = "") -> Response:
         foreign=True,
         made=Made("forward", upstream),
         error=reader.error,
+        options=Edns(0, False, reader.said).picked(keep) if keep else b"",
     )
 
 
@@ -80,7 +83,7 @@ def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, upstr
         return None
     head = wire[at : at + 12]
     _, type, cls, ttl, length = _POINTED(head)
-    if head[:2] != b"\xc0\x0c" or type != query.type or cls != IN or length != size:
+    if head[:2] != b"\xc0\x0c" or type != query.type or cls != query.cls or length != size:
         return None
     rdata = []
     for start in range(at, end, size + 12):
@@ -100,15 +103,17 @@ def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, upstr
 class _Reader:
     """One message, read from its question on."""
 
-    __slots__ = ("at", "cut", "error", "owners", "rcode", "wire")
+    __slots__ = ("at", "cls", "cut", "error", "owners", "rcode", "said", "wire")
 
     def __init__(self, wire: bytes, query: Query | None) -> None:
         self.wire = wire
+        self.cls = IN if query is None else query.cls
         self.at = 12 if query is None else 12 + len(query.question)
         self.owners = {} if query is None else {12: query.name}  # names that pointers led to
         self.cut = False  # in the middle of a record: nothing can be read any more
         self.rcode = 0  # the upper bits, from OPT
         self.error: ExtendedError | None = None
+        self.said = b""  # all options of OPT
 
     def section(self, count: int) -> tuple[RRset, ...]:
         """So many records as RRsets, or what there is of them."""
@@ -147,7 +152,7 @@ class _Reader:
             else:
                 rdata = self.rdata(type, at, end)
             at = end
-            if cls != IN or type == OPT:
+            if cls != self.cls or type == OPT:
                 continue
             ttl = ttl if ttl < NEVER else 0
             key = (owner, type, rdata[:2] if type == RRSIG else b"")  # signatures of other types are other RRsets
@@ -222,7 +227,7 @@ class _Reader:
 
     def options(self, ttl: int, options: bytes) -> None:
         """The upper bits of the code, and the first extended error (RFC 8914)."""
-        self.rcode = ttl >> 24
+        self.rcode, self.said = ttl >> 24, options
         at = 0
         while at + 4 <= len(options):
             code, size = int.from_bytes(options[at : at + 2], "big"), int.from_bytes(options[at + 2 : at + 4], "big")

@@ -59,6 +59,7 @@ class Response(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     rotate: bool = False  # the last address RRset of the answer starts elsewhere each time
     foreign: bool = False  # from elsewhere: a cache may keep it for its TTL
     error: ExtendedError | None = None  # why
+    options: bytes = b""  # EDNS options for who asked, as they stand on the wire
     made: Made = NOT_SAID
 
 

@@ -9,7 +9,7 @@ DNAME, DS, RRSIG, NSEC, HTTPS, SVCB, IXFR, AXFR, ANY = 39, 43, 46, 47, 65, 64, 2
 TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 13: "HINFO", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV",
          35: "NAPTR", 39: "DNAME", 43: "DS", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 50: "NSEC3", 52: "TLSA", 64: "SVCB",
          65: "HTTPS", 99: "SPF", 251: "IXFR", 252: "AXFR", 255: "ANY", 257: "CAA"}  # fmt: skip
-IN = 1
+IN, NONE = 1, 254  # classes; above NONE there is ANY
 
 OUR_SIZE = 1232  # octets of UDP payload that cross any path unfragmented (DNS flag day 2020)
 SMALLEST = 512  # without EDNS (RFC 1035 4.2.1)
@@ -19,4 +19,4 @@ LARGEST_UDP = 65507  # what an IPv4 packet carries
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 OPCODE, NOTIFY = 0x7800, 0x2000
 DO = 0x8000  # in the flags of EDNS (RFC 3225)
-EDE = 15  # the EDNS option of an extended error (RFC 8914)
+NSID, ECS, COOKIE, KEEPALIVE, PADDING, EDE = 3, 8, 10, 11, 12, 15  # EDNS options (RFC 5001, 7871, 7873, 7828, 7830, 8914)

@@ -220,6 +220,7 @@ class Kubernetes(Plugin):
     """Names of its zones are answered here."""
 
     table = Options
+    internet_only = True
     same_for_everyone = True
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:

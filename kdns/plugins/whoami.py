@@ -33,6 +33,8 @@ MADE = Made("whoami")
 class Whoami(Plugin):
     """Its answers depend on who asks, so it keeps its server block out of the memo."""
 
+    internet_only = True
+
     async def answer(self, query: Query, next: Handler) -> Response:
         address = names.packed(query.client.host)
         port = struct.pack("!HHH", 0, 0, query.client.port) + ROOT

@@ -73,8 +73,8 @@ OPT = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"
         ("a record that is missing", header(counts=(1, 1, 0, 0)) + QUESTION, FORMERR),
         ("type OPT asked", header() + b"\3web\0\0\x29\0\1", FORMERR),
         ("EDNS version 1", header(counts=(1, 0, 0, 1)) + QUESTION + b"\0\0\x29\x04\xd0\0\1\0\0\0\0", BADVERS),
-        ("class CH", header() + b"\3web\0\0\x10\0\3", REFUSED),
-        ("class HS", header() + b"\3web\0\0\1\0\4", REFUSED),
+        ("class NONE", header() + b"\3web\0\0\x10\0\xfe", REFUSED),
+        ("class ANY", header() + b"\3web\0\0\1\0\xff", REFUSED),
     ],
 )
 def test_bad_queries(what: str, wire: bytes, expected: int | None) -> None:
