@@ -6,11 +6,17 @@ Description
     background, asked after all others meanwhile, and not at all once it is down. Where all are down, they are tried by
     chance.
 
+    Equal questions that come while one of them waits for its reply wait for the same reply: equal is the name, the type, the
+    class, RD, CD and DO, all that goes to the upstream.
+
     Questions leave with random ids, from a new source port for every eight; what is no reply to a question that waits is
     ignored, and where someone guesses the question is asked over TCP. TCP and TLS connections are kept, with several
     questions under way on each. Each question carries EDNS of our own, so that large answers are known whole (see
-    *bufsize*); DO and CD go through, other EDNS options do not. Where a question with EDNS has no reply it is asked without,
-    and its upstream after that until EDNS passes again.
+    *bufsize*); DO and CD go through, options only by choice (`edns_options`). Where a question with EDNS has no reply it is
+    asked without, and its upstream after that until EDNS passes again.
+
+    Names of other classes than IN, such as `version.bind CH`, are asked of upstreams like any other. All replies of a server
+    block with *forward* say that recursion is available (RA).
 
     A file of nameservers is watched: a change is taken up within seconds, and one that names no server is logged and changes
     nothing.
@@ -38,6 +44,8 @@ Syntax
         failfast_all_unhealthy_upstreams
         failover RCODE...
         source_address ADDRESS
+        use_caps_for_id
+        edns_options nsid|subnet|CODE...
     }
 
     FROM                  a zone, or a prefix such as 10.0.0.0/8 for its reverse zones.
@@ -63,6 +71,11 @@ Syntax
     failfast_all_unhealthy_upstreams   SERVFAIL at once where all upstreams are down.
     failover              where the reply has one of these codes, the next upstream is asked.
     source_address        the address to ask from.
+    use_caps_for_id       over UDP the letters of each name are upper or lower case by chance, and a reply must repeat them
+                          (0x20); where it does not, the question is asked over TCP. Not for upstreams that change letters.
+    edns_options          the client's EDNS options that go to the upstream, and the upstream's to the client: server
+                          identifiers, client subnets, or any by its code but those between neighbours, such as cookies. Such
+                          questions are asked over TCP, and neither shared nor kept.
 
 Metrics
     - `coredns_proxy_request_duration_seconds{proxy_name="forward", to, rcode}`
@@ -99,9 +112,7 @@ Examples
         }
 """
 
-import asyncio
-import random
-import time
+import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -111,22 +122,21 @@ from kdns.config.options import address, argument, choice, duration, flag, integ
 from kdns.config.values import origins
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
+from kdns.core.singleflight import Singleflight
 from kdns.dns import names
-from kdns.dns.query import Query, Transport
+from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, Response
-from kdns.dns.types import IN, NOERROR, OUR_SIZE, RCODES, REFUSED, SERVFAIL, TC
-from kdns.errors import NoReply, UpstreamError
+from kdns.dns.types import CD, COOKIE, ECS, EDE, KEEPALIVE, NOERROR, NSID, OUR_SIZE, PADDING, RCODES, RD, REFUSED, TC
+from kdns.upstream.attempts import Attempts, Outcome
 from kdns.upstream.policies import POLICIES
 from kdns.upstream.sources import Sources
 from kdns.upstream.tallies import Tallies
 from kdns.upstream.targets import Target, target, Tls
 from kdns.upstream.upstream import Terms, Upstream
 
-DEADLINE = 5.0  # seconds for all attempts of one query
-PAUSE = 0.02  # seconds before upstreams that just failed are tried again
 WATCH = 1.0  # seconds between looks at a file
 MOST = 15  # words that name upstreams
-OTHER, UNREACHABLE, NETWORK = 0, 22, 23  # extended errors (RFC 8914 4)
+OTHER = 0  # an extended error (RFC 8914 4)
 MADE = Made("forward")
 
 
@@ -159,6 +169,18 @@ def _rcodes(o: Directive) -> frozenset[int]:
         if code.upper() not in numbers:
             raise ValueError(f"'{code}' is none of {', '.join(numbers)}")
     return frozenset(numbers[code.upper()] for code in o.args)
+
+
+def _edns_options(o: Directive) -> frozenset[int]:
+    codes = set()
+    for name in o.arguments(1):
+        code = {"nsid": NSID, "subnet": ECS}.get(name.lower(), int(name) if re.fullmatch("[0-9]{1,5}", name) else 65536)
+        if code > 65535:
+            raise ValueError(f"'{name}' is neither nsid nor subnet nor a code up to 65535")
+        if code in (COOKIE, KEEPALIVE, PADDING, EDE):
+            raise ValueError(f"{name}: cookies, keepalive, padding and errors are between two neighbours")
+        codes.add(code)
+    return frozenset(codes)
 
 
 def _refused(o: Directive) -> None:
@@ -194,6 +216,8 @@ class Options:
     failfast_all_unhealthy_upstreams: bool = option(flag, False)
     failover: frozenset[int] = option(_failures, frozenset())
     source_address: str = option(address, "")
+    use_caps_for_id: bool = option(flag, False)
+    edns_options: frozenset[int] = option(_edns_options, frozenset())
     doh_method: None = option(_refused)
     resolver: None = option(_refused)
 
@@ -205,7 +229,17 @@ class Options:
         """What each upstream is told."""
         return Terms(
             expire=self.expire, max_age=self.max_age, max_idle=self.max_idle_conns, max_fails=self.max_fails,
-            source=self.source_address, force_tcp=self.force_tcp, tls=tls, **(self.health_check or {}),
+            source=self.source_address, force_tcp=self.force_tcp, tls=tls, random_case=self.use_caps_for_id,
+            edns_options=self.edns_options,
+            **(self.health_check or {}),
+        )  # fmt: skip
+
+    def attempts(self, tallies: Tallies) -> Attempts:
+        """How they are tried."""
+        return Attempts(
+            tallies, POLICIES[self.policy](), timeout=self.read_timeout, most=self.max_connect_attempts,
+            failover=self.failover, failfast=self.failfast_all_unhealthy_upstreams,
+            force_tcp=self.force_tcp, prefer_udp=self.prefer_udp,
         )  # fmt: skip
 
 
@@ -222,7 +256,8 @@ class Forward(Plugin):
         self._everything = zones == (".",) and not options.except_
         self.upstreams: list[Upstream] = []
         self._tallies = block.keep("forward tallies", lambda: Tallies(block.metrics))
-        self._policy = POLICIES[options.policy]()
+        self._attempts = options.attempts(self._tallies)
+        self._under_way: Singleflight[Outcome] = Singleflight()
         self._waiting = 0
         self._size = min(OUR_SIZE, block.udp_size)  # octets that we take from upstreams over UDP
         try:
@@ -234,6 +269,8 @@ class Forward(Plugin):
             raise directive.error(str(error)) from None
         if not self.upstreams:
             raise directive.error(f"{', '.join(words)} names no nameserver")
+        block.ask_others()
+        block.heed_options(options.edns_options)
         if self._sources.paths:
             block.watch(lambda: self._sources.paths, self.look, WATCH)
 
@@ -259,29 +296,40 @@ class Forward(Plugin):
         return keep(("forward", target, terms), lambda: Upstream(target, terms, self._tallies, context))
 
     async def answer(self, query: Query, next: Handler) -> Answer:
-        if not (self._everything or self._takes(query.name)) or query.cls != IN:
+        if not (self._everything or self._takes(query.name)):
             return await next(query)
         options = self.options
         if options.max_concurrent and self._waiting >= options.max_concurrent:
             self._tallies.rejected.inc()
             why = ExtendedError(OTHER, f"{options.max_concurrent} queries wait for upstreams already (max_concurrent)")
             return Response(rcode=REFUSED, authoritative=False, made=MADE, error=why)
+        key = query.name, query.type, query.cls, query.flags & (RD | CD), query.do, query.options(options.edns_options)
+        joined = key in self._under_way
         self._waiting += 1
         try:
-            response = await self._forward(query)
+            # Whoever asks the same meanwhile has the same answer: nobody can have many equal questions under way, and guess
+            # at the replies of all of them at once (RFC 5452 5). Over TCP they ask again where that answer was truncated.
+            response, replied = await self._under_way.ask(key, lambda: self._tried(query))
+            if joined and response.flags & TC and self._attempts.over_tcp(query):
+                response, replied = await self._tried(query)
         finally:
             self._waiting -= 1
-        passes = response.rcode in options.next or (
-            options.next_on_nodata and response.rcode == NOERROR and not response.answer
-        )
-        if passes and response.foreign and self.block.named("forward")[-1] is not self:
+        if replied and self._passes(response) and self.block.named("forward")[-1] is not self:
             return await next(query)
         return response
 
+    def _passes(self, response: Response) -> bool:
+        """Is the next *forward* to be asked?"""
+        nodata = response.rcode == NOERROR and not response.answer
+        return response.rcode in self.options.next or (nodata and self.options.next_on_nodata)
+
+    def _tried(self, query: Query) -> Coroutine[Any, Any, Outcome]:
+        """What the upstreams say."""
+        return self._attempts.ask(self.upstreams, query, self._size)
+
     async def ask(self, upstream: Upstream, query: Query) -> Response:
         """Ask one upstream, whatever its health and whether it is taken out; UpstreamError where it does not answer."""
-        tcp = self.options.force_tcp or (query.transport is Transport.TCP and not self.options.prefer_udp)
-        return await self._exchange(upstream, query, tcp, self.options.read_timeout)
+        return await self._attempts.ask_one(upstream, query, self._size)
 
     def look(self) -> None:
         """A file of nameservers may have changed."""
@@ -301,76 +349,3 @@ class Forward(Plugin):
             return True
         inside = any(names.is_below(name, zone) for zone in zones)
         return inside and not any(names.is_below(name, zone) for zone in options.except_)
-
-    async def _forward(self, query: Query) -> Response:
-        """What the first upstream says that says anything, or SERVFAIL and why."""
-        options = self.options
-        tcp = options.force_tcp or (query.transport is Transport.TCP and not options.prefer_udp)
-        order = self._order()
-        most = 2 * len(order) if options.max_connect_attempts is None else options.max_connect_attempts
-        deadline = time.monotonic() + DEADLINE
-        failures: dict[str, UpstreamError] = {}
-        last: Response | None = None
-        fails = replies = 0
-        while order and (left := deadline - time.monotonic()) > 0:
-            try:
-                timeout = min(options.read_timeout, left)
-                silence = any(isinstance(error, NoReply) for error in failures.values())
-                last = await self._exchange(order[(fails + replies) % len(order)], query, tcp, timeout, silence)
-            except UpstreamError as error:
-                failures[order[(fails + replies) % len(order)].name] = error
-                fails += 1
-                if fails == most:
-                    break
-                if (fails + replies) % len(order) == 0:
-                    await asyncio.sleep(PAUSE)
-                continue
-            replies += 1
-            if last.rcode not in options.failover or replies + fails >= len(order):
-                return last
-        return last or self._failed(failures)
-
-    def _exchange(
-        self, upstream: Upstream, query: Query, tcp: bool, timeout: float, silence: bool = False
-    ) -> Coroutine[Any, Any, Response]:
-        if self.options.prefer_udp and not tcp:
-            return self._exchange_by_both(upstream, query, timeout, silence)
-        return upstream.ask(query, tcp, timeout, self._size, silence)
-
-    async def _exchange_by_both(self, upstream: Upstream, query: Query, timeout: float, silence: bool) -> Response:
-        """Over UDP, and over TCP again where the reply is truncated."""
-        began = time.monotonic()
-        response = await upstream.ask(query, False, timeout, self._size, silence)
-        if not response.flags & TC:
-            return response
-        return await upstream.ask(query, True, timeout - (time.monotonic() - began), self._size)
-
-    def _order(self) -> list[Upstream]:
-        """The upstreams to try, the first one first; none where there is no point in trying."""
-        if len(self.upstreams) == 1 and self.upstreams[0].usable:
-            return self.upstreams
-        ordered = [upstream for upstream in self._policy(self.upstreams) if not upstream.exclusions]
-        usable = [upstream for upstream in ordered if upstream.usable]
-        if len(usable) > 1:
-            usable.sort(key=_is_suspect)
-        if usable or not ordered:
-            return usable
-        self._tallies.broken.inc()
-        return [] if self.options.failfast_all_unhealthy_upstreams else random.sample(ordered, len(ordered))
-
-    def _failed(self, failures: dict[str, UpstreamError]) -> Response:
-        if failures:
-            code = UNREACHABLE if all(isinstance(error, NoReply) for error in failures.values()) else NETWORK
-            text = "; ".join(f"{name}: {error}" for name, error in failures.items())
-        else:
-            code, text = UNREACHABLE, "; ".join(f"{up.name}: {_why_not(up)}" for up in self.upstreams)
-        asked, why = " ".join(failures), ExtendedError(code, text)
-        return Response(rcode=SERVFAIL, authoritative=False, made=Made("forward", asked), error=why)
-
-
-def _why_not(upstream: Upstream) -> str:
-    return "; ".join(exclusion.why for exclusion in upstream.exclusions) or "down"
-
-
-def _is_suspect(upstream: Upstream) -> bool:
-    return upstream.health.suspect

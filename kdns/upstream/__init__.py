@@ -9,6 +9,7 @@ edns.py        whether EDNS passes to an upstream and back
 health.py      whether an upstream answers at all
 upstream.py    one upstream: all of the above
 policies.py    which of several is asked first
+attempts.py    one question to several, until one answers
 sources.py     which there are, by files that may change
 primary.py     zones that are transferred to us, and telling others
 """

@@ -57,8 +57,11 @@ class Datagrams:
         self._selector: selectors.DefaultSelector | None = None
         self._unsent: list[tuple[SourcePort, bytes, Replied]] = []
 
-    async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
-        """Send a message (all but its id) whose question section is given; the reply, or UpstreamError."""
+    def ask(self, body: bytes, question: bytes, expires: float) -> Replied:
+        """Send a message (all but its id) whose question section is given; where the reply comes, or UpstreamError.
+
+        Who does not wait for it any more leaves it to its time.
+        """
         port = self._next
         if port is None or port.worn(time.monotonic()):
             port = self._fresh()
@@ -69,10 +72,7 @@ class Datagrams:
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._send)
         self._unsent.append((port, id.to_bytes(2, "big") + body, replied))
-        try:
-            return await replied
-        finally:
-            port.outstanding.drop(id, replied)
+        return replied
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -80,6 +80,7 @@ class Datagrams:
             try:
                 port.socket.send(octets)
             except OSError as error:
+                port.outstanding.drop(int.from_bytes(octets[:2], "big"), replied)
                 if not replied.done():
                     replied.set_exception(UpstreamError(reason(error)))
 

@@ -3,7 +3,7 @@
 EDNS is hop by hop (RFC 6891 6.1.1): each question carries an OPT record of ours, with our size and the client's DO,
 whether or not the client sent one; so an answer of more than 512 octets is known whole, and cut for each client as it
 needs. Where EDNS does not pass it is asked without (see `edns`). RD and CD are the client's; AD is always set, so that
-whoever shares an answer learns whether it was validated (RFC 6840 5.7). The client's EDNS options do not go through.
+whoever shares an answer learns whether it was validated (RFC 6840 5.7). The client's EDNS options go through by choice.
 """
 
 import asyncio
@@ -49,6 +49,7 @@ class Terms(NamedTuple):
     domain: str = "."
     force_tcp: bool = False
     tls: Tls = Tls()
+    edns_options: frozenset[int] = frozenset()  # codes of the client's EDNS options that go through, both ways
     random_case: bool = False  # over UDP letters of the name are upper or lower case by chance (0x20)
 
 
@@ -92,8 +93,9 @@ class Upstream(Kept):
         began = time.monotonic()
         to = self._tallies.requests
         to[self._to] = to.get(self._to, 0.0) + 1
-        tcp = tcp or self.target.tls
-        opt = _opt(size, query.do) if tcp or self.edns.offered(began, after_silence) else b""
+        options = query.options(self._asking.edns_options)
+        tcp = tcp or self.target.tls or bool(options)  # many clients' options would be many chances to guess at a reply
+        opt = _opt(size, query.do, options) if tcp or self.edns.offered(began, after_silence) else b""
         try:
             response, wire = await self._exchange(query, opt, tcp, began + timeout)
             if opt and (response.rcode > 15 or _knows_no_edns(wire)):
@@ -134,7 +136,7 @@ class Upstream(Kept):
                 wire = await self._streams.ask(head + question + opt, question, expires)
             if asked is not question and wire[4:6] == b"\0\1":  # names that point at the question are spelled as it was asked
                 wire = wire[:12] + question + wire[12 + len(question) :]
-        response = decode(wire, query, self.name)
+        response = decode(wire, query, self.name, self._asking.edns_options)
         if response.rcode > 15 and not opt:
             raise Garbage(f"its reply has code {response.rcode}, which has no meaning without EDNS")
         return response, wire
@@ -232,8 +234,8 @@ _HEAD = struct.Struct("!4H").pack
 
 
 @lru_cache(64)
-def _opt(size: int, do: bool) -> bytes:
-    return b"\0" + struct.pack("!HHIH", OPT, size, DO if do else 0, 0)
+def _opt(size: int, do: bool, options: bytes = b"") -> bytes:
+    return b"\0" + struct.pack("!HHIH", OPT, size, DO if do else 0, len(options)) + options
 
 
 _chance = random.SystemRandom()

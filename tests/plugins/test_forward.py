@@ -19,11 +19,12 @@ import pytest
 
 from kdns.core.generation import Generation
 from kdns.dns.query import Query, Transport
-from kdns.dns.types import RD, SERVFAIL
+from kdns.dns.types import NXDOMAIN, RD, REFUSED, SERVFAIL
 from kdns.errors import UpstreamError
-from kdns.plugins.forward import Forward
+from kdns.plugins.forward import Forward, Options
 from kdns.server.load import load
-from kdns.upstream.upstream import Exclusion
+from kdns.upstream.targets import Tls
+from kdns.upstream.upstream import Exclusion, Terms
 from tests.support.configured import answers, ask, in_block, refused
 from tests.support.upstream import address, answer, Asked, certificate, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
 
@@ -110,29 +111,79 @@ def test_a_file_without_nameservers_is_an_error(tmp_path: Path) -> None:
     assert f"Corefile:2: forward: {tmp_path}/resolv.conf names no nameserver" == refused(in_block(line))
 
 
+LINES = """
+    except example.org 10.0.0.0/9
+    except example.net
+    force_tcp
+    prefer_udp
+    expire 20s
+    max_age 1m
+    max_idle_conns 3
+    read_timeout 1s
+    max_fails 3
+    max_connect_attempts 4
+    tls
+    tls_servername dns.example
+    policy fastest
+    health_check 5s no_rec domain example.org
+    max_concurrent 1000
+    next NXDOMAIN refused
+    next_on_nodata
+    failfast_all_unhealthy_upstreams
+    failover SERVFAIL
+    source_address 127.0.0.1
+    use_caps_for_id
+"""
+
+
 def test_all_options_are_read() -> None:
-    options = """
-        except example.org 10.0.0.0/9
-        force_tcp
-        prefer_udp
-        expire 20s
-        max_age 1m
-        max_idle_conns 3
-        read_timeout 1s
-        max_fails 3
-        max_connect_attempts 4
-        tls
-        tls_servername dns.example
-        policy fastest
-        health_check 5s no_rec domain example.org
-        max_concurrent 1000
-        next NXDOMAIN refused
-        next_on_nodata
-        failfast_all_unhealthy_upstreams
-        failover SERVFAIL
-        source_address 127.0.0.1
-    """
-    asyncio.run(load(in_block(f"forward . tls://127.0.0.1 127.0.0.2 {{{options}}}")).close())
+    generation = load(in_block(f"forward example 10.0.0.1:5300 tls://10.0.0.2 {{{LINES}}}"))
+    expected = Options(
+        where=(("example.",), ("10.0.0.1:5300", "tls://10.0.0.2")),
+        except_=("example.org.", *(f"{n}.10.in-addr.arpa." for n in range(128)), "example.net."),
+        force_tcp=True,
+        prefer_udp=True,
+        expire=20.0,
+        max_age=60.0,
+        max_idle_conns=3,
+        read_timeout=1.0,
+        max_fails=3,
+        max_connect_attempts=4,
+        tls=("", "", ""),
+        tls_servername="dns.example",
+        policy="fastest",
+        health_check={"interval": 5.0, "recurse": False, "domain": "example.org."},
+        max_concurrent=1000,
+        next=frozenset({NXDOMAIN, REFUSED}),
+        next_on_nodata=True,
+        failfast_all_unhealthy_upstreams=True,
+        failover=frozenset({SERVFAIL}),
+        source_address="127.0.0.1",
+        use_caps_for_id=True,
+    )
+    [forward] = generation.blocks[0].named("forward")
+    assert isinstance(forward, Forward)
+    assert expected == forward.options
+    terms = Terms(
+        expire=20.0, max_age=60.0, max_idle=3, max_fails=3, source="127.0.0.1", interval=5.0, recurse=False,
+        domain="example.org.", force_tcp=True, tls=Tls(server_name="dns.example"), random_case=True,
+    )  # fmt: skip
+    assert terms == expected.terms(Tls(server_name="dns.example"))
+    assert [("10.0.0.1:5300", False), ("10.0.0.2:853", True)] == [(up.name, up.target.tls) for up in forward.upstreams]
+    asyncio.run(generation.close())
+
+
+def test_options_have_defaults() -> None:
+    generation = load(in_block("forward . 10.0.0.1"))
+    [forward] = generation.blocks[0].named("forward")
+    assert isinstance(forward, Forward)
+    assert Options(where=((".",), ("10.0.0.1",))) == forward.options
+    assert Terms(expire=10.0, max_age=0.0, max_idle=0, max_fails=2, interval=0.5, recurse=True, domain=".") == Terms()
+    assert (2.0, None, "random", 0) == (
+        forward.options.read_timeout, forward.options.max_connect_attempts, forward.options.policy,
+        forward.options.max_concurrent,
+    )  # fmt: skip
+    asyncio.run(generation.close())
 
 
 TAKEN = [
@@ -349,9 +400,47 @@ def test_a_large_answer_is_cut_for_a_client_without_edns() -> None:
     assert ["udp"] == [question.transport for question in questions]
 
 
-def test_only_internet_names_are_forwarded() -> None:
-    reply, questions = both_ways(address, name="version.bind", type="TXT", rdclass="CH")
-    assert (dns.rcode.REFUSED, []) == (reply.rcode(), questions)
+VERSION = 'version.bind. 0 CH TXT "2.7"'
+CLASSES = [
+    ("forward . 127.0.0.1:PORT", "CH", [VERSION]),
+    ("cache\nloadbalance\nforward . 127.0.0.1:PORT", "CH", [VERSION]),
+    ("whoami\nforward . 127.0.0.1:PORT", "CH", [VERSION]),
+    ("whoami", "CH", []),
+    ("forward . 127.0.0.1:PORT", "ANY", []),
+]
+
+
+@pytest.mark.parametrize(("lines", "cls", "expected"), CLASSES)
+def test_names_of_other_classes_are_for_upstreams(lines: str, cls: str, expected: list[str]) -> None:
+    async def run() -> None:
+        async with (
+            FakeUpstream(lambda q: [answer(q, VERSION)]) as up,
+            serving(in_block(lines.replace("PORT", str(up.port)))) as generation,
+        ):
+            for _ in range(2):
+                reply = await ask(generation, "version.bind", "TXT", rdclass=cls)
+                assert expected == [rrset.to_text() for rrset in reply.answer]
+                assert (dns.rcode.NOERROR if expected else dns.rcode.REFUSED) == reply.rcode()
+            assert (2 if expected else 0) == len(up.asked)
+
+    asyncio.run(run())
+
+
+RECURSION = [
+    ("whoami", False),
+    ("whoami\nforward b.example 192.0.2.1", True),
+    ("forward b.example 192.0.2.1", True),  # REFUSED here
+]
+
+
+@pytest.mark.parametrize(("lines", "expected"), RECURSION)
+def test_recursion_is_available_where_others_can_be_asked(lines: str, expected: bool) -> None:
+    async def run() -> None:
+        async with serving(in_block(lines)) as generation:
+            reply = await ask(generation, "a.example")
+            assert expected == bool(reply.flags & dns.flags.RA)
+
+    asyncio.run(run())
 
 
 # ---------------------------------------------------------------- lies
@@ -561,7 +650,7 @@ def test_max_fails_0_checks_nothing(closed_port: int) -> None:
 
 
 def test_one_deadline_for_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdns.plugins.forward.DEADLINE", 0.35)
+    monkeypatch.setattr("kdns.upstream.attempts.DEADLINE", 0.35)
 
     async def run() -> None:
         async with FakeUpstream(silent) as a, FakeUpstream(silent) as b:
@@ -989,12 +1078,12 @@ def test_unbound_as_upstream(unbound: int) -> None:
     asyncio.run(run())
 
 
-def test_a_failure_is_no_answer_of_anybody(closed_port: int) -> None:
+def test_a_failure_is_one_that_may_be_kept_for_a_while(closed_port: int) -> None:
     async def run() -> None:
         async with serving(forwarding(closed_port)) as generation:
             query = Query("www.example.org.", 1)
             response = await plugin(generation).answer(query, generation.blocks[0]._handler)
-            assert (SERVFAIL, False, False, "forward", 0.0) == (
+            assert (SERVFAIL, True, False, "forward", 0.0) == (
                 response.rcode, response.foreign, response.authoritative, response.made.by, response.stable_for
             )  # fmt: skip
 

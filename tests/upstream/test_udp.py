@@ -5,7 +5,7 @@ import math
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -63,8 +63,8 @@ async def asking(says: Says = echo, exact: bool = False) -> AsyncIterator[tuple[
     assert before == len(os.listdir("/proc/self/fd"))
 
 
-def one(datagrams: Datagrams) -> Coroutine[Any, Any, bytes]:
-    return datagrams.ask(BODY, QUESTION, asyncio.get_running_loop().time() + 5)
+async def one(datagrams: Datagrams) -> bytes:
+    return await datagrams.ask(BODY, QUESTION, asyncio.get_running_loop().time() + 5)
 
 
 def test_ports_and_ids_cannot_be_foretold() -> None:
@@ -197,7 +197,7 @@ def test_replies_that_are_late_or_come_twice_are_no_guesses(monkeypatch: pytest.
     async def run() -> None:
         async with asking(says) as (datagrams, _):
             for _ in range(udp.QUESTIONS - 1):
-                asked = asyncio.ensure_future(datagrams.ask(BODY, QUESTION, 0.0))
+                asked = datagrams.ask(BODY, QUESTION, 0.0)
                 await asyncio.sleep(0.001)
                 datagrams.sweep(1.0)
                 with pytest.raises(NoReply):

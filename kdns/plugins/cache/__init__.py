@@ -8,7 +8,7 @@ Description
 
     A denial is kept only with an SOA, whose minimum limits its TTL (RFC 2308). Answers with and without DO, and with and
     without CD, are kept apart. Truncated answers are not kept, nor aliases that do not lead to the type asked, nor what has
-    over 16 kB; all answers together take at most 32 MiB. Equal questions that come while one of them is waiting for its
+    over 16 kB. Equal questions that come while one of them is waiting for its
     answer wait for the same answer.
 
     Stale answers (RFC 8767): where an upstream fails (SERVFAIL and the like), or says nothing within 1.8 seconds, what is
@@ -32,6 +32,7 @@ Syntax
         disable success|denial [ZONES...]
         keepttl
         nxdomain_cut
+        max_size SIZE
     }
 
     TTL, ZONES          at most so many seconds, and only names in these zones, those of the server block by default.
@@ -46,17 +47,19 @@ Syntax
     serve_stale off     what is over its TTL is not served.
     serve_stale_policy  prefer_positive: denials do not take the place of a positive answer until that is too old to be
                         served stale. They may be right: records that were removed on purpose stay that long.
-    servfail            SERVFAIL and NOTIMP of an upstream are kept so long (5s, at most 5m; 0s: not at all).
+    servfail            SERVFAIL and NOTIMP of an upstream, and that none answers, are kept so long (RFC 9520; 5s, at most 5m;
+                        0s: not at all).
     disable             positive answers, or denials, are not kept (in these zones).
     keepttl             TTLs do not count down.
     nxdomain_cut        NXDOMAIN is kept for all types of a name and all names below it (RFC 8020), reverse zones left out.
                         Not for upstreams that deny names above others that exist.
+    max_size            octets that all answers take (32M), such as 64M or 1G.
 
 Metrics
     `zones` are ZONES with commas between; `view` is empty. `type` is success or denial. What was answered here does not
     count.
 
-    - `coredns_cache_entries{server, type, zones, view}`
+    - `coredns_cache_entries{server, type, zones, view}`, `kdns_cache_bytes{server, type, zones, view}`
     - `coredns_cache_requests_total{server, zones, view}`, `coredns_cache_hits_total{server, type, zones, view}`,
       `coredns_cache_misses_total{server, zones, view}`
     - `coredns_cache_prefetch_total{server, zones, view}`
@@ -88,189 +91,27 @@ Examples
 """
 
 import asyncio
-import math
-import re
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TYPE_CHECKING
+from typing import Any
 
 from kdns.config.directive import Directive
-from kdns.config.options import argument, flag, option
 from kdns.core.block import Block, FAILED
-from kdns.core.metrics import counters, gauges, Labels, Metrics
 from kdns.core.plugin import Handler, Plugin
 from kdns.core.singleflight import Singleflight
 from kdns.dns import names
 from kdns.dns.query import Query, Transport
-from kdns.dns.response import Answer, replace, Response
-from kdns.dns.types import AD, IN, NOERROR, NXDOMAIN, RD, TC
+from kdns.dns.response import Answer, Made, replace, Response
+from kdns.dns.types import NOERROR, NXDOMAIN, RD, TC
 from kdns.plugins import ORDER
-from kdns.plugins.cache.answers import Cache, DENIAL, Entry, FAILURE, fresh_response, key_of, kind, Limits, stale_response, SUCCESS
+from kdns.plugins.cache.answers import DENIAL, Entry, FAILURE, fresh_response, key_of, kind, stale_response, SUCCESS
+from kdns.plugins.cache.counts import CacheCounts
+from kdns.plugins.cache.options import Options
 
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric as Family
-
-CAPACITY, LEAST_CAPACITY = 9984, 1024
 MOST_REFRESHES = 512  # questions of our own under way; each may hold some kilobytes
-LABELS: Labels = ("server", "zones", "view")
-TYPE_LABELS: Labels = ("server", "type", "zones", "view")
 
-Asked = tuple[str, int, int, Transport]  # equal questions: the key, RD and AD, the size that fits, the transport
-
-
-class Stale(NamedTuple):
-    """How stale answers are served, in seconds; `verify`: the upstream is waited for so long (0: as it takes), None: not."""
-
-    duration: int = 3600
-    verify: float | None = 1.8
-    ttl: int = 30
-    recheck: int = 30
-
-
-class Prefetch(NamedTuple):
-    """When an answer is asked for anew in advance: after so many hits (0: never), so many seconds apart at most."""
-
-    amount: int = 0
-    gap: int = 60
-    percentage: int = 10
-
-
-class Room(NamedTuple):
-    """How many answers of a kind, and their TTLs; None where nothing is said of it."""
-
-    capacity: int
-    most: int | None
-    least: int | None
-
-    def limits(self, most: int) -> Limits:
-        """With what is not said filled in."""
-        longest = most if self.most is None else self.most
-        return Limits(self.capacity, longest, min(5, most, longest) if self.least is None else self.least)
-
-
-def _where(o: Directive) -> tuple[int, tuple[str, ...]]:
-    """The longest TTL (0: as usual), and the zones."""
-    most = 0
-    if o.args and re.fullmatch("[+-]?[0-9]+", o.args[0]):
-        most = o.integer(1, 2**31 - 1, at=0)
-    return most, o.origins(start=1 if most else 0)
-
-
-def _room(o: Directive) -> Room:
-    count = len(o.arguments(1, 3))
-    capacity = max(LEAST_CAPACITY, o.integer(0, 10_000_000, at=0))
-    most = o.integer(1, 2**31 - 1, at=1) if count > 1 else None
-    return Room(capacity, most, o.integer(0, 2**31 - 1, at=2) if count > 2 else None)
-
-
-def _prefetch(o: Directive) -> Prefetch:
-    count = len(o.arguments(1, 3))
-    percentage = 10
-    if count > 2:
-        match = re.fullmatch("([0-9]{2})%", o.args[2])
-        if match is None or not 10 <= int(match[1]) <= 90:
-            raise ValueError(f"'{o.args[2]}' is not a percentage from 10% to 90%")
-        percentage = int(match[1])
-    gap = math.ceil(o.duration(at=1)) if count > 1 else 60
-    return Prefetch(o.integer(0, 2**31 - 1, at=0), gap, percentage)
-
-
-def _stale(o: Directive) -> Stale | None:
-    words = list(o.arguments(0, 5))
-    if words == ["off"]:
-        return None
-    duration = math.ceil(o.duration(0, 2**31 - 1, at=0)) if words else 3600
-    mode = words[1].lower() if len(words) > 1 else "immediate"
-    if mode not in ("immediate", "verify"):
-        raise ValueError(f"'{words[1]}' is none of immediate, verify")
-    verify, at = None, 2
-    if mode == "verify":
-        verify, at = (o.duration(at=2) if len(words) > 2 else 0.0), 3
-    if len(words) > at + 2:
-        raise ValueError("too many arguments")
-    ttl = o.duration(0, 2**31 - 1, at=at) if len(words) > at else 30.0
-    if ttl % 1:
-        raise ValueError(f"'{words[at]}' is not a whole number of seconds")
-    recheck = o.duration(0, 300, at=at + 1) if len(words) > at + 1 else 0.0
-    return Stale(duration, verify, int(ttl), math.ceil(recheck))
-
-
-def _policy(o: Directive) -> bool:
-    return bool(o.choice(("prefer_positive",)))
-
-
-def _servfail(o: Directive) -> int:
-    return math.ceil(o.duration(0, 300))
-
-
-def _disable(o: Directive) -> tuple[tuple[str, str], ...]:
-    where = o.choice((SUCCESS, DENIAL), at=0)
-    return tuple((where, zone) for zone in o.origins(default=(".",), start=1))
-
-
-USUAL = Room(CAPACITY, None, None)
-
-
-@dataclass(frozen=True)
-class Options:
-    where: tuple[int, tuple[str, ...]] = argument(_where)
-    success: Room = option(_room, USUAL)
-    denial: Room = option(_room, USUAL)
-    prefetch: Prefetch = option(_prefetch, Prefetch())
-    serve_stale: Stale | None = option(_stale, Stale())
-    serve_stale_policy: bool = option(_policy, False)
-    servfail: int = option(_servfail, 5)
-    disable: tuple[tuple[str, str], ...] = option(_disable, (), many=True)  # (kind, zone)
-    keepttl: bool = option(flag, False)
-    nxdomain_cut: bool = option(flag, False)
-
-    def __post_init__(self) -> None:
-        if self.serve_stale_policy and self.serve_stale is None:
-            raise ValueError("serve_stale_policy has no effect with serve_stale off: take one of them out")
-
-    def cache(self) -> Cache:
-        """An empty one."""
-        most = self.where[0]
-        success, denial = self.success.limits(most or 3600), self.denial.limits(most or 1800)
-        return Cache(success, denial, self.servfail, self.nxdomain_cut)
-
-
-class Tallies:
-    """What is counted in one server block's cache."""
-
-    def __init__(self, metrics: Metrics, key: Any) -> None:
-        self.hits = {SUCCESS: 0, DENIAL: 0}
-        self.misses = self.prefetches = self.stale = self.drops = 0
-        self.caching: Caching | None = None  # whose cache is in service
-        metrics.collect(("cache", key), self.families)
-
-    def families(self) -> Iterable["Family"]:
-        if self.caching is None:
-            return
-        server, zones, cache = self.caching.block.server, ",".join(self.caching.zones), self.caching.cache
-        types = {which: (server, which, zones, self.caching.block.view) for which in (SUCCESS, DENIAL)}
-        yield gauges(
-            "coredns_cache_entries", "Answers that are kept.", TYPE_LABELS,
-            {labels: len(cache.entries[which]) for which, labels in types.items()},
-        )
-        yield counters(
-            "coredns_cache_hits_total", "Questions that the cache answered.", TYPE_LABELS,
-            {labels: self.hits[which] for which, labels in types.items()},
-        )
-        yield counters(
-            "coredns_cache_evictions_total", "Answers that had to make room.", TYPE_LABELS,
-            {labels: cache.evictions[which] for which, labels in types.items()},
-        )
-        for name, help, value in (
-            ("requests", "Questions that the cache answered, or could have.", sum(self.hits.values()) + self.misses),
-            ("misses", "Questions that it had no answer to.", self.misses),
-            ("prefetch", "Answers asked for anew in advance.", self.prefetches),
-            ("served_stale", "Stale answers.", self.stale),
-            ("drops", "Answers that were not about the name asked.", self.drops),
-        ):  # fmt: skip
-            yield counters(f"coredns_cache_{name}_total", help, LABELS, {(server, zones, self.caching.block.view): value})
+Asked = tuple[str, int]  # equal questions: the key, and RD
 
 
 def _shape(directive: Directive) -> tuple[Any, ...]:
@@ -282,6 +123,7 @@ class Caching(Plugin):
     """`clock` is time.monotonic, as it is for the ticks of the memo."""
 
     table = Options
+    internet_only = True
     once = True
     same_for_everyone = True
     clock: Callable[[], float] = staticmethod(time.monotonic)
@@ -295,8 +137,8 @@ class Caching(Plugin):
         here = block.parsed.keys, tuple(block.addresses)
         self.cache = block.keep(("cache", here, self.zones, options, below), options.cache)
         key = ("cache tallies", here, self.zones)
-        self.tallies = block.keep(key, lambda: Tallies(block.metrics, key))
-        self.tallies.caching = self
+        self.tallies = block.keep(key, lambda: CacheCounts(block.metrics, key))
+        self.tallies.serve(block, self.zones, self.cache)
         self._clock = self.clock
         self._zones = frozenset(self.zones)
         self._everything = "." in self._zones
@@ -305,7 +147,7 @@ class Caching(Plugin):
         block.on_forget(self.cache.forget)
 
     async def answer(self, query: Query, next: Handler) -> Answer:
-        if query.cls != IN or not (self._everything or names.closest(query.name, self._zones)):
+        if not (self._everything or names.closest(query.name, self._zones)) or query.options(self.block.edns_options):
             return await next(query)
         now = self._clock()
         second = int(now)
@@ -331,9 +173,8 @@ class Caching(Plugin):
             if asked not in self._refreshes and self._refresh(asked, query, next, now) is not None:
                 self.tallies.prefetches += 1
         response = fresh_response(entry, second, self.options.keepttl)
-        flags = response.flags if query.do or query.flags & AD else response.flags & ~AD  # RFC 6840 5.8
-        made = response.made._replace(replayed=partial(self._replayed, entry))
-        return replace(response, flags=flags, stable_for=second + 1 - now, made=made)
+        made = Made("cache", "", "hit", partial(self._replayed, entry))
+        return replace(response, stable_for=second + 1 - now, made=made)
 
     def _wanted(self, entry: Entry, second: int) -> bool:
         """Is it popular, and about to end? Once it could not be had in advance, its end is waited for."""
@@ -374,7 +215,7 @@ class Caching(Plugin):
                 answer = task.result() if task.done() and not task.cancelled() else None
                 if isinstance(answer, Response) and self._refreshed(answer):
                     self.tallies.misses += joined and answer.foreign
-                    return answer
+                    return await next(query) if joined and _is_cut_for_udp(query, answer) else answer
         self.tallies.stale += 1
         self._count(entry, int(now), 1)
         return stale_response(entry, stale.ttl)
@@ -415,16 +256,19 @@ class Caching(Plugin):
         """
 
         async def work() -> Answer:
-            entry, now = self.cache.find(key), self._clock()
-            if entry is not None and entry.left(int(now)) > 0 and not anew:  # another who waited has asked already
-                return self._hit(entry, query, next, now)
+            if joined and not anew:  # whoever asked first was cancelled, and another may have asked since
+                entry, now = self.cache.find(key), self._clock()
+                if entry is not None and entry.left(int(now)) > 0:
+                    return self._hit(entry, query, next, now)
             changes = self.cache.changes
             return self._kept(query, key, await next(query), changes)
 
         asked = _asked(query, key)
-        if query.hops and asked in self._under_way:  # an alias that leads back to itself must not wait for itself
+        joined = asked in self._under_way
+        if query.hops and joined:  # an alias that leads back to itself must not wait for itself
             return self._kept(query, key, await next(query), self.cache.changes)
-        return await self._under_way.ask(asked, work, self._joined)
+        answer = await self._under_way.ask(asked, work, self._joined)
+        return await next(query) if joined and _is_cut_for_udp(query, answer) else answer
 
     def _joined(self, answer: Answer) -> None:
         """Another's question had the answer: a miss all the same."""
@@ -448,7 +292,8 @@ class Caching(Plugin):
     def _missed(self, response: Response) -> Response:
         """An answer from elsewhere that was not here."""
         self.tallies.misses += 1
-        return replace(response, made=response.made._replace(cached="miss"))
+        by, upstream, _, replayed = response.made
+        return replace(response, made=Made(by, upstream, "miss", replayed))
 
     def _put(self, query: Query, key: str, response: Response, changes: int, second: int) -> Response:
         """Put an answer in the place of what was kept, or nothing where it may not be kept."""
@@ -474,5 +319,9 @@ class Caching(Plugin):
 
 
 def _asked(query: Query, key: str) -> Asked:
-    size = query.edns.size if query.edns is not None else 0
-    return key, query.flags & (RD | AD), size, query.transport
+    return key, query.flags & RD
+
+
+def _is_cut_for_udp(query: Query, answer: Answer) -> bool:
+    """Is an answer truncated, and whoever asks over TCP may have the whole?"""
+    return query.transport is Transport.TCP and isinstance(answer, Response) and bool(answer.flags & TC)

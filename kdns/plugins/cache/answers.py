@@ -287,10 +287,12 @@ def _lasting(section: _Plain, ttl: int) -> Section:
 
 def _limited(response: Response, limits: Limits, denial: bool) -> tuple[Response, int]:
     """The answer with all its TTLs within limits, and the least of them."""
-    if len(response.answer) == 1 and not response.authority and not response.additional:
-        ttl = response.answer[0].ttl
-        if limits.least <= ttl <= limits.most and not denial:
+    if len(response.answer) == 1 and not (denial or response.authority or response.additional):
+        name, type, ttl, rdata = response.answer[0]
+        if limits.least <= ttl <= limits.most:
             return response, ttl
+        ttl = min(max(0 if ttl >> 31 else ttl, limits.least), limits.most)
+        return replace(response, answer=(_rrset(RRset, (name, type, ttl, rdata)),)), ttl
     shortest = limits.most
     sections = []
     for section in (response.answer, response.authority, response.additional):
