@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from kdns.dns import names
 from kdns.dns.query import Edns, Query
-from kdns.dns.response import ExtendedError, Made, Response, RRset
+from kdns.dns.response import ExtendedError, Made, NOT_SAID, Response, RRset
 from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, DNAME, EDE, IN, MX, NS, OPT, PTR, RA, RRSIG, SOA, SRV, TC
 from kdns.errors import Garbage
 
@@ -35,7 +35,7 @@ _rrset = tuple.__new__  # half the time of RRset(…)
 Records = dict[tuple[str, int, bytes], tuple[list[bytes], list[int]]]
 
 
-def decode(wire: bytes, query: Query, upstream: str = "", keep: Collection[int] = ()) -> Response:
+def decode(wire: bytes, query: Query, made: Made = NOT_SAID, keep: Collection[int] = ()) -> Response:
     """A message that answers a query (see `waiting.answers`) as a Response; Garbage is all that it raises.
 
     Records of one owner and type become one RRset where the first of them stands, with the least of their TTLs
@@ -45,7 +45,7 @@ def decode(wire: bytes, query: Query, upstream: str = "", keep: Collection[int] 
     """
     flags, questions, answers, authorities, additionals = _HEADER.unpack_from(wire, 2)
     if answers and questions and not authorities and additionals < 2:
-        usual = _usual(wire, query, flags, answers, additionals, upstream)
+        usual = _usual(wire, query, flags, answers, additionals, made)
         if usual is not None:
             return usual
     reader = _Reader(wire, query if questions else None)
@@ -60,13 +60,13 @@ def decode(wire: bytes, query: Query, upstream: str = "", keep: Collection[int] 
         authority=authority,
         additional=additional,
         foreign=True,
-        made=Made("forward", upstream),
+        made=made,
         error=reader.error,
         options=Edns(0, False, reader.said).picked(keep) if keep else b"",
     )
 
 
-def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, upstream: str) -> Response | None:
+def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, made: Made) -> Response | None:
     """The reply that most are: some addresses of the name asked, and an OPT without options; None where it is another.
 
     It says what `decode` would, in a third of the time.
@@ -96,7 +96,7 @@ def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, upstr
         flags=flags & (RA | AD | CD | TC),
         answer=(_rrset(RRset, (query.name, type, ttl if ttl < NEVER else 0, tuple(rdata))),),
         foreign=True,
-        made=Made("forward", upstream),
+        made=made,
     )
 
 

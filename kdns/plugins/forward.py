@@ -15,11 +15,10 @@ Description
     *bufsize*); DO and CD go through, options only by choice (`edns_options`). Where a question with EDNS has no reply it is
     asked without, and its upstream after that until EDNS passes again.
 
-    Names of other classes than IN, such as `version.bind CH`, are asked of upstreams like any other. All replies of a server
-    block with *forward* say that recursion is available (RA).
+    Names of other classes than IN, such as `version.bind CH`, are asked of upstreams, too. All replies of the server block
+    say that recursion is available (RA).
 
-    A file of nameservers is watched: a change is taken up within seconds, and one that names no server is logged and changes
-    nothing.
+    A file of nameservers is watched: a change is taken up within seconds, unless it names no server, which is logged.
 
     Several *forward* in a server block are tried in their order.
 
@@ -113,7 +112,7 @@ Examples
 """
 
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,8 +135,6 @@ from kdns.upstream.upstream import Terms, Upstream
 
 WATCH = 1.0  # seconds between looks at a file
 MOST = 15  # words that name upstreams
-OTHER = 0  # an extended error (RFC 8914 4)
-MADE = Made("forward")
 
 
 def _where(o: Directive) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -253,6 +250,7 @@ class Forward(Plugin):
         self.block, self.options = block, options
         zones, words = options.where
         self.zone = zones[0]
+        self._may_pass = bool(options.next or options.next_on_nodata)
         self._everything = zones == (".",) and not options.except_
         self.upstreams: list[Upstream] = []
         self._tallies = block.keep("forward tallies", lambda: Tallies(block.metrics))
@@ -301,20 +299,21 @@ class Forward(Plugin):
         options = self.options
         if options.max_concurrent and self._waiting >= options.max_concurrent:
             self._tallies.rejected.inc()
-            why = ExtendedError(OTHER, f"{options.max_concurrent} queries wait for upstreams already (max_concurrent)")
-            return Response(rcode=REFUSED, authoritative=False, made=MADE, error=why)
-        key = query.name, query.type, query.cls, query.flags & (RD | CD), query.do, query.options(options.edns_options)
-        joined = key in self._under_way
+            why = ExtendedError(0, f"{options.max_concurrent} queries wait for upstreams already (max_concurrent)")
+            return Response(rcode=REFUSED, authoritative=False, made=Made("forward"), error=why)
+        key: Hashable = (query.name, query.type, query.cls, query.flags & (RD | CD), query.do)
+        if options.edns_options:
+            key = key, query.options(options.edns_options)
         self._waiting += 1
         try:
             # Whoever asks the same meanwhile has the same answer: nobody can have many equal questions under way, and guess
             # at the replies of all of them at once (RFC 5452 5). Over TCP they ask again where that answer was truncated.
             response, replied = await self._under_way.ask(key, lambda: self._tried(query))
-            if joined and response.flags & TC and self._attempts.over_tcp(query):
+            if response.flags & TC and self._attempts.over_tcp(query):
                 response, replied = await self._tried(query)
         finally:
             self._waiting -= 1
-        if replied and self._passes(response) and self.block.named("forward")[-1] is not self:
+        if self._may_pass and replied and self._passes(response) and self.block.named("forward")[-1] is not self:
             return await next(query)
         return response
 

@@ -20,7 +20,7 @@ from kdns.core.plugin import Kept
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.reply import decode
-from kdns.dns.response import Response
+from kdns.dns.response import Made, Response
 from kdns.dns.types import AD, CD, DO, FORMERR, IN, NOTIMP, NS, OPT, OUR_SIZE, RD
 from kdns.errors import Garbage, NoReply, Spoofed, UpstreamError
 from kdns.upstream.edns import Edns
@@ -63,20 +63,20 @@ class Exclusion:
 class Upstream(Kept):
     """A server that questions are forwarded to, with its sockets and its health."""
 
-    def __init__(self, target: Target, asking: Terms, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target: Target, terms: Terms, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
         self.target, self.name = target, str(target)
         self.latency = 0.0  # seconds, smoothed; 0: not known yet
         self.exclusions: list[Exclusion] = []  # whoever takes the upstream out has one of its own here
-        self._asking, self._tallies = asking, tallies
-        self._to = (self.name,)
+        self._terms, self._tallies = terms, tallies
+        self._to, self._made = (self.name,), Made("forward", self.name)
         address = (target.host, target.port)
-        self._datagrams = Datagrams(address, asking.source, tallies.reuse(self.name, "udp"), asking.random_case)
+        self._datagrams = Datagrams(address, terms.source, tallies.reuse(self.name, "udp"), terms.random_case)
         self._streams = Streams(
-            address, asking.source, asking.expire, asking.max_age, asking.max_idle,
+            address, terms.source, terms.expire, terms.max_age, terms.max_idle,
             tallies.reuse(self.name, "tcp-tls" if target.tls else "tcp"),
-            context if target.tls else None, target.server_name or asking.tls.server_name,
+            context if target.tls else None, target.server_name or terms.tls.server_name,
         )  # fmt: skip
-        self.health = HealthChecks(self.name, self._check, asking.interval, asking.max_fails)
+        self.health = HealthChecks(self.name, self._check, terms.interval, terms.max_fails)
         self.edns = Edns(self._check_edns)
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
@@ -93,7 +93,8 @@ class Upstream(Kept):
         began = time.monotonic()
         to = self._tallies.requests
         to[self._to] = to.get(self._to, 0.0) + 1
-        options = query.options(self._asking.edns_options)
+        codes = self._terms.edns_options
+        options = query.options(codes) if codes else b""
         tcp = tcp or self.target.tls or bool(options)  # many clients' options would be many chances to guess at a reply
         opt = _opt(size, query.do, options) if tcp or self.edns.offered(began, after_silence) else b""
         try:
@@ -127,7 +128,7 @@ class Upstream(Kept):
         if tcp:
             wire = await self._streams.ask(head + question + opt, question, expires)
         else:
-            if self._asking.random_case:
+            if self._terms.random_case:
                 asked = _with_random_case(question)
             try:
                 wire = await self._datagrams.ask(head + asked + opt, asked, expires)
@@ -136,7 +137,7 @@ class Upstream(Kept):
                 wire = await self._streams.ask(head + question + opt, question, expires)
             if asked is not question and wire[4:6] == b"\0\1":  # names that point at the question are spelled as it was asked
                 wire = wire[:12] + question + wire[12 + len(question) :]
-        response = decode(wire, query, self.name, self._asking.edns_options)
+        response = decode(wire, query, self._made, self._terms.edns_options)
         if response.rcode > 15 and not opt:
             raise Garbage(f"its reply has code {response.rcode}, which has no meaning without EDNS")
         return response, wire
@@ -173,8 +174,8 @@ class Upstream(Kept):
     async def _check(self) -> None:
         """A question that any server answers, with whatever code, with EDNS and without. UpstreamError where it does not."""
         try:
-            if self._asking.force_tcp or self.target.tls:
-                query = Query(self._asking.domain, NS, flags=RD if self._asking.recurse else 0)
+            if self._terms.force_tcp or self.target.tls:
+                query = Query(self._terms.domain, NS, flags=RD if self._terms.recurse else 0)
                 await self._exchange(query, b"", True, time.monotonic() + CHECK)
                 return
             extended, plain = await asyncio.gather(self._ping(True), self._ping(False), return_exceptions=True)
@@ -201,10 +202,10 @@ class Upstream(Kept):
 
     async def _ping(self, extended: bool) -> None:
         """One question over UDP from a port of its own; UpstreamError where no reply comes."""
-        asking, count = self._asking, 1 if extended else 0
-        question = names.wire(asking.domain) + struct.pack("!HH", NS, IN)
-        body = _HEAD(RD if asking.recurse else 0, 1, 0, 0) + struct.pack("!H", count) + question
-        await _exchange_once(self.target, asking.source, body + _opt(OUR_SIZE, False) * count)
+        terms, count = self._terms, 1 if extended else 0
+        question = names.wire(terms.domain) + struct.pack("!HH", NS, IN)
+        body = _HEAD(RD if terms.recurse else 0, 1, 0, 0) + struct.pack("!H", count) + question
+        await _exchange_once(self.target, terms.source, body + _opt(OUR_SIZE, False) * count)
 
     def rest(self) -> None:
         """Nobody asks it for now: end the checks, know nothing."""

@@ -105,7 +105,7 @@ from kdns.dns.query import Query, Transport
 from kdns.dns.response import Answer, Made, replace, Response
 from kdns.dns.types import NOERROR, NXDOMAIN, RD, TC
 from kdns.plugins import ORDER
-from kdns.plugins.cache.answers import DENIAL, Entry, FAILURE, fresh_response, key_of, kind, stale_response, SUCCESS
+from kdns.plugins.cache.answers import DENIAL, FAILURE, fresh_response, KeptAnswer, key_of, kind, stale_response, SUCCESS
 from kdns.plugins.cache.counts import CacheCounts
 from kdns.plugins.cache.options import Options
 
@@ -165,7 +165,7 @@ class Caching(Plugin):
 
     # ------------------------------------------------------------ from the cache
 
-    def _hit(self, entry: Entry, query: Query, next: Handler, now: float) -> Response:
+    def _hit(self, entry: KeptAnswer, query: Query, next: Handler, now: float) -> Response:
         second = int(now)
         self._count(entry, second, 1)
         if self.prefetch.amount and self._wanted(entry, second):
@@ -176,15 +176,15 @@ class Caching(Plugin):
         made = Made("cache", "", "hit", partial(self._replayed, entry))
         return replace(response, stable_for=second + 1 - now, made=made)
 
-    def _wanted(self, entry: Entry, second: int) -> bool:
+    def _wanted(self, entry: KeptAnswer, second: int) -> bool:
         """Is it popular, and about to end? Once it could not be had in advance, its end is waited for."""
         near = entry.left(second) <= max(1, entry.ttl * self.prefetch.percentage // 100)
         return near and entry.hits >= self.prefetch.amount and entry.failed < 0
 
-    def _replayed(self, entry: Entry, n: int) -> None:
+    def _replayed(self, entry: KeptAnswer, n: int) -> None:
         self._count(entry, int(self._clock()), n)
 
-    def _count(self, entry: Entry, second: int, n: int) -> None:
+    def _count(self, entry: KeptAnswer, second: int, n: int) -> None:
         """So many hits, and for prefetch since when without a gap."""
         self.tallies.hits[SUCCESS if entry.kind == SUCCESS else DENIAL] += n
         if self.prefetch.amount:
@@ -193,12 +193,12 @@ class Caching(Plugin):
 
     # ------------------------------------------------------------ stale
 
-    def _usable(self, entry: Entry, second: int) -> bool:
+    def _usable(self, entry: KeptAnswer, second: int) -> bool:
         """May it be served, fresh or stale?"""
         stale = self.stale
         return entry.kind != FAILURE and entry.left(second) > (-stale.duration if stale is not None else 0)
 
-    async def _verified(self, entry: Entry, query: Query, next: Handler, now: float) -> Answer:
+    async def _verified(self, entry: KeptAnswer, query: Query, next: Handler, now: float) -> Answer:
         """What the upstream says now, or where it does not in time, what it said before."""
         stale = self.stale
         assert stale is not None

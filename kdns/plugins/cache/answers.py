@@ -43,7 +43,7 @@ class Limits(NamedTuple):
     least: int
 
 
-class Entry(msgspec.Struct, gc=False):
+class KeptAnswer(msgspec.Struct, gc=False):
     """One answer. `born` and `failed` (when it could last not be refreshed, or -1) are seconds of the clock."""
 
     key: str
@@ -128,7 +128,7 @@ class Cache:
     ) -> None:  # fmt: skip
         self.limits = {SUCCESS: success, DENIAL: denial}
         self.failure, self.cut, self.budget = failure, cut, budget
-        self.entries: dict[str, dict[str, Entry]] = {SUCCESS: {}, DENIAL: {}}
+        self.entries: dict[str, dict[str, KeptAnswer]] = {SUCCESS: {}, DENIAL: {}}
         self.octets = {SUCCESS: 0, DENIAL: 0}
         self.evictions = {SUCCESS: 0, DENIAL: 0}
         self.changes = 0  # how often something was forgotten; what was asked before that and depends on it is not kept
@@ -138,14 +138,14 @@ class Cache:
     def __len__(self) -> int:
         return len(self._success) + len(self._denial)
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> KeptAnswer | None:
         """The entry of a key, fresh or not; of two the positive one."""
         entry = self._success.get(key) or self._denial.get(key)
         if entry is None and self.cut:
             return self._denial.get(_of_name(key))
         return entry
 
-    def find_above(self, key: str, second: int) -> Entry | None:
+    def find_above(self, key: str, second: int) -> KeptAnswer | None:
         """A fresh entry that says that a name above that of a key does not exist: so neither does this one.
 
         Not in reverse zones: names below a missing one may be answered here, when a Service gets the address.
@@ -180,13 +180,13 @@ class Cache:
         packed = _pack((response.answer, response.authority, response.additional, response.error))
         if len(packed) > LARGEST:
             return response
-        entry = Entry(key, kind, response.rcode, response.flags & (RA | AD), second, ttl, packed, response.depends)
+        entry = KeptAnswer(key, kind, response.rcode, response.flags & (RA | AD), second, ttl, packed, response.depends)
         if old is not None:
             entry.hits, entry.last = old.hits, old.last
         self._add(where, entry)
         return response
 
-    def _add(self, where: str, entry: Entry) -> None:
+    def _add(self, where: str, entry: KeptAnswer) -> None:
         if len(self.entries[where]) >= self.limits[where].capacity:
             self._evict(where)
         size, octets = _size(entry), self.octets
@@ -210,7 +210,7 @@ class Cache:
         for gone in oldest:
             self._remove(gone)
 
-    def _remove(self, entry: Entry | None) -> None:
+    def _remove(self, entry: KeptAnswer | None) -> None:
         if entry is None:
             return
         where = DENIAL if entry.kind == FAILURE else entry.kind
@@ -242,7 +242,7 @@ class Cache:
                     self.drop(key)
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: KeptAnswer) -> int:
     """Octets that an entry takes, about."""
     return OVERHEAD + len(entry.key) + len(entry.packed) + sum(map(len, entry.depends))
 
@@ -250,7 +250,7 @@ def _size(entry: Entry) -> int:
 HIT, STALE = Made("cache", cached="hit"), Made("cache", cached="stale")
 
 
-def fresh_response(entry: Entry, second: int, keepttl: bool = False) -> Response:
+def fresh_response(entry: KeptAnswer, second: int, keepttl: bool = False) -> Response:
     """A Response as the entry says now, its TTLs counted down; `stable_for` is the caller's to say."""
     answer, authority, additional, error = _unpack(entry.packed)
     past = 0 if keepttl else second - entry.born
@@ -266,7 +266,7 @@ def fresh_response(entry: Entry, second: int, keepttl: bool = False) -> Response
 _STALE, _STALE_NXDOMAIN = ExtendedError(3, "Stale Answer"), ExtendedError(19, "Stale NXDOMAIN Answer")
 
 
-def stale_response(entry: Entry, ttl: int) -> Response:
+def stale_response(entry: KeptAnswer, ttl: int) -> Response:
     """A Response as the entry said before its TTL was over (RFC 8767 4), and that it is stale (RFC 8914 4.4, 4.20)."""
     answer, authority, additional, _ = _unpack(entry.packed)
     error = _STALE_NXDOMAIN if entry.rcode == NXDOMAIN else _STALE
