@@ -106,6 +106,7 @@ class Auto(Authority):
     """The zones of one directory."""
 
     table = Options
+    internet_only = True
     name = "auto"
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:

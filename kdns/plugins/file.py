@@ -86,6 +86,7 @@ class File(Authority):
     """The zones of one file."""
 
     table = Options
+    internet_only = True
     name = "file"
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:

@@ -89,6 +89,7 @@ class Secondary(Authority):
     """Copies of zones, those that catalogs name among them."""
 
     table = Options
+    internet_only = True
     name = "secondary"
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
