@@ -101,23 +101,19 @@ from kdns.cluster.objects import Selection
 from kdns.cluster.selectors import parse as parse_selector
 from kdns.cluster.store import CHANGED, Store
 from kdns.config.directive import Directive
-from kdns.config.options import argument, choice, duration, flag, integer, Network, number, option, word, words, zones
+from kdns.config.options import argument, choice, duration, fallthrough, flag, integer, Network, number, option, word, words, zones
 from kdns.core.block import Block
+from kdns.core.fallthrough import Fallthrough
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import Answer, ExtendedError, Key, Made, replace, Response
+from kdns.dns.response import Answer, ExtendedError, Key, Made, Response
 from kdns.dns.transfer import Outgoing
 from kdns.dns.types import ANY, CNAME, NXDOMAIN, SERVFAIL
 
 NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
 MADE = Made("kubernetes")
 GONE = "has no effect any more, the line may go"
-
-
-def _zones_or_own(o: Directive) -> tuple[str, ...] | None:
-    """The zones of `fallthrough`; none where the plugin's own are meant."""
-    return o.origins() or None
 
 
 def _ignore(o: Directive) -> bool:
@@ -178,7 +174,7 @@ class Options:
     noendpoints: bool = option(flag, False)
     ignore: bool = option(_ignore, False)
     zonal: bool = option(flag, False)
-    fallthrough: tuple[str, ...] | None = option(_zones_or_own, ())
+    fallthrough: tuple[str, ...] = option(fallthrough, ())
     reverse_local: tuple[Network, ...] = option(_networks, ())
     multicluster: bool = option(
         _given, False, note="multicluster is not served yet, its zones are answered without ServiceImports"
@@ -229,43 +225,28 @@ class Kubernetes(Plugin):
             raise directive.error("needs a zone that is not a reverse zone, such as cluster.local, for PTR to point to")
         self.block = block
         self._local = options.reverse_local
-        self._zones = sorted(origins, key=len, reverse=True)  # the longest first
-        through = origins if options.fallthrough is None else options.fallthrough
-        self._fallthrough = {  # by zone: those that fall through, of names in it
-            zone: tuple(other for other in through if names.is_below(other, zone) or names.is_below(zone, other))
-            for zone in origins
-        }
+        self._fallthrough = Fallthrough(origins, options.fallthrough)
         self.source = _source(block, options)
         self.store = self.source.store
         self.answers = Answers(self.store, options.schema(origins))
         self.store.listeners.append(block.forget)
 
     async def answer(self, query: Query, next: Handler) -> Answer:
-        for origin in self._zones:
-            if names.is_below(query.name, origin):
-                break
-        else:
+        origin = self._fallthrough.zone(query.name)
+        if origin is None:
             return await next(query)
         if not self.store.synced:
             why = ExtendedError(NOT_READY, self.store.why_not)  # to readiness alone, all that was said
             return Response(rcode=SERVFAIL, made=MADE, error=why)
         response = self.answers.look(query, origin, query.limit(self.block.udp_size))
-        if response.rcode == NXDOMAIN and self._falls_through(query.name, origin):
-            other = await next(query)
-            if not isinstance(other, Response):
-                return other
-            return replace(
-                other,
-                stable_for=min(other.stable_for, response.stable_for),
-                depends=other.depends + response.depends,
-                foreign=other.foreign and response.stable_for > 0,
-            )
+        if response.rcode == NXDOMAIN and self._falls_through(query.name):
+            return await self._fallthrough.after(response, query, next)
         if response.answer and response.answer[-1].type == CNAME and query.type not in (CNAME, ANY):
             return await self.block.follow(query, response)
         return response
 
-    def _falls_through(self, name: str, origin: str) -> bool:
-        if not any(names.is_below(name, zone) for zone in self._fallthrough[origin]):
+    def _falls_through(self, name: str) -> bool:
+        if not self._fallthrough.passes(name):
             return False
         prefix = names.reverse_prefix(name) if self._local else None
         if prefix is None:
@@ -274,7 +255,7 @@ class Kubernetes(Plugin):
         return not any(first in local and bits >= local.prefixlen for local in self._local)
 
     def transferable(self) -> Mapping[str, Key]:
-        return dict.fromkeys(self._zones, CHANGED) if self.store.synced else {}
+        return dict.fromkeys(self._fallthrough.zones, CHANGED) if self.store.synced else {}
 
     def outgoing(self, origin: str, query: Query) -> Outgoing:
         return Outgoing(self.answers.apexes[origin].soa(self.store.serial), listing(self.answers, query, origin))
