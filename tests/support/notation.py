@@ -109,8 +109,8 @@ class Cluster:
     def __init__(self, text: str = "", options: str = "", zones: str = ZONES, more: str = "") -> None:
         corefile = f". {{\nkubernetes {zones} {{\nmanifests none\n{options}\n}}\n}}\n{more}"
         self.generation = load(corefile)
-        self.listener: Listener = self.generation.listeners["", 53]
-        self.store: Store = self.listener.blocks["."].named("kubernetes")[0].store  # type: ignore[attr-defined]
+        self.listener: Listener = self.generation.listeners["dns", "", 53]
+        self.store: Store = self.listener.blocks["."][0].named("kubernetes")[0].store  # type: ignore[attr-defined]
         self.store.put(*objects(text))
         self.store.synced = True
 
