@@ -102,7 +102,7 @@ class Answers:
         return not self.options.namespaces or namespace in self.options.namespaces
 
     def slices(self, service: Service) -> tuple[Slice, ...]:
-        return () if self.options.noendpoints else self.store.slices_of(service.key)
+        return () if self.options.noendpoints else self.store.merged(service.key)
 
     def visible(self, service: Service, slices: tuple[Slice, ...]) -> bool:
         """A Service without an address, or (where asked for) without a ready endpoint, does not exist for DNS."""

@@ -6,11 +6,14 @@ endpoint costs by those taken, but for searches in a column, which are fast. Pur
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from kdns.cluster.columns import address_places, endpoints, hostname_at, hostname_places, hostnames_of, split
 from kdns.cluster.objects import joined, Port, Slice
 from kdns.dns import names
+
+LONG = 500  # endpoints from which on a merged slice takes no more
 
 Parts = list[tuple[Slice, list[int]]]  # slices, each with the numbers of some ports
 
@@ -81,7 +84,7 @@ def called(
         address = None
     sought = f"\0{label}\0"
     found: list[tuple[Slice, bytes]] = []
-    for s in _turned(slices):
+    for s in _turned(slices) if len(slices) > 1 else slices:
         if not s.width or (found and not wanted(s)):
             continue
         places = []
@@ -147,7 +150,47 @@ def _within(s: Slice, zone: str) -> Slice | None:
 
 def _turned(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
     """The slices from a random one on."""
-    if len(slices) < 2:
+    if not slices:
         return slices
     at = random.randrange(len(slices))
     return slices[at:] + slices[:at]
+
+
+def merged(slices: Sequence[Slice]) -> tuple[Slice, ...]:
+    """The same endpoints in fewer slices: what an answer does for each slice is then done less often."""
+    groups: dict[tuple[int, int], list[list[Slice]]] = {}  # by family and list of ports; none longer than it should be
+    sizes: dict[tuple[int, int], int] = {}
+    for s in slices:
+        of = s.width, id(s.ports)
+        if of not in groups or sizes[of] >= LONG or not s.width:
+            groups.setdefault(of, []).append([])
+            sizes[of] = 0
+        groups[of][-1].append(s)
+        sizes[of] += _count(s)
+    return tuple([_joined(group) for some in groups.values() for group in some])
+
+
+def _joined(slices: list[Slice]) -> Slice:
+    if len(slices) == 1:
+        return slices[0]
+    hostnames = None
+    if any(s.hostnames for s in slices):
+        hostnames = "\0" + "".join([s.hostnames[1:] if s.hostnames else "\0" * _count(s) for s in slices])
+    return slices[0]._replace(
+        addresses=b"".join([s.addresses for s in slices]),
+        hostnames=hostnames,
+        total=sum([s.total for s in slices]),
+        pods=_row([s.pods for s in slices], slices),
+        zones=_row([s.zones for s in slices], slices),
+    )
+
+
+def _row(columns: list[tuple[str | None, ...] | None], slices: list[Slice]) -> tuple[str | None, ...] | None:
+    if not any(columns):
+        return None
+    rows = [column or (None,) * _count(s) for column, s in zip(columns, slices, strict=True)]
+    return tuple(chain.from_iterable(rows))
+
+
+def _count(s: Slice) -> int:
+    return len(s.addresses) // s.width if s.width else 0

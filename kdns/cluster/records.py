@@ -30,6 +30,11 @@ BEFORE_RDATA = 12  # octets of a record whose owner is a pointer
 AROUND = 28  # octets of a message beside its records and the name asked: header, type and class, OPT
 
 _WIDTH = {A: 4, AAAA: 16}
+_HAS: dict[int, Callable[[Slice], bool]] = {  # slices whose endpoints have records of a type; of any other, every slice
+    A: lambda s: s.width == 4,
+    AAAA: lambda s: s.width == 16,
+    SRV: lambda s: any(p.number for p in s.ports),
+}
 srv = struct.Struct("!3H").pack
 
 
@@ -156,7 +161,7 @@ def _port(
 
 
 def _endpoint(slices: tuple[Slice, ...], label: str, type: int, name: str, naming: Naming, room: int) -> Found:
-    found, whole = members.called(slices, label, naming, _wanted(type), room // (BEFORE_RDATA + 4))
+    found, whole = members.called(slices, label, naming, _HAS.get(type, bool), room // (BEFORE_RDATA + 4))
     if not found:
         return NOTHING
     if type != SRV and len(found) == 1 and type != ANY:
@@ -177,16 +182,6 @@ def endpoint_srv(found: list[tuple[Slice, bytes]], name: str, naming: Naming) ->
     target = names.wire(name)
     rdata = tuple([srv(0, weight_of(len(numbers)), number) + target for number in dict.fromkeys(numbers)])
     return Found(True, (RRset(name, SRV, naming.ttl, rdata),), glue)
-
-
-def _wanted(type: int) -> Callable[[Slice], bool]:
-    """Of a slice: do its endpoints have records of the type?"""
-    width = _WIDTH.get(type)
-    if width:
-        return lambda s: s.width == width
-    if type == SRV:
-        return lambda s: any(p.number for p in s.ports)
-    return lambda s: True
 
 
 def weight_of(pairs: int) -> int:
@@ -249,9 +244,10 @@ def _zonal(
     if len(below) < 2 or below[-1] not in ("pin", "prefer"):
         return EMPTY if not below or below in (["pin"], ["prefer"]) else NOTHING
     zone = ".".join(below[:-1])
-    near, whole = members.near(slices, zone, _wanted(type), max(NEAR, room // (BEFORE_RDATA + 4) + 1))
+    wanted = _HAS.get(type, bool)
+    near, whole = members.near(slices, zone, wanted, max(NEAR, room // (BEFORE_RDATA + 4) + 1))
     if not near and below[-1] == "prefer":
-        near, _ = members.near(slices, zone, lambda s: True, 0)
+        near, _ = members.near(slices, zone, lambda s: not wanted(s), 0)
         near = near or slices
     found = _service(service, near, type, name, naming, room)
     return found if whole else found._replace(whole=False)

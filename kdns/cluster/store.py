@@ -14,10 +14,12 @@ from typing import Any
 
 from kdns.cluster.addresses import Addresses
 from kdns.cluster.columns import endpoints, hostnames_of
+from kdns.cluster.members import merged
 from kdns.cluster.objects import Namespace, Pod, Service, Slice, Stored
 from kdns.dns.response import Key
 
 CHANGED = "."  # the key that every change touches: the zone's apex depends on it
+FEW = 8  # slices of a Service that answers are made of as they are
 STEP = 1000  # objects looked at, endpoints of those that change, for which `replace` holds the loop: a millisecond
 
 
@@ -38,6 +40,7 @@ class Store:
             Service: self.services, Slice: self.slices, Namespace: self.namespaces, Pod: self.pods,
         }  # fmt: skip
         self._of: dict[str, Slice | dict[str, Slice]] = {}  # slices by Service: mostly one, else by their keys
+        self._merged: dict[str, tuple[Slice, ...]] = {}  # of those that have many, until they change
         self._addresses = Addresses()  # ClusterIPs, and endpoints of the Services that names can be made of
         self._pods_at: dict[bytes, tuple[str, ...]] = {}
 
@@ -49,6 +52,18 @@ class Store:
         if found is None:
             return ()
         return (found,) if isinstance(found, Slice) else tuple(found.values())
+
+    def merged(self, service: str) -> tuple[Slice, ...]:
+        """The endpoints of a Service in few slices, as answers want them; made once for many of them."""
+        found = self._of.get(service)
+        if isinstance(found, Slice):
+            return (found,)
+        if found is None or len(found) <= FEW:
+            return self.slices_of(service)
+        slices = self._merged.get(service)
+        if slices is None:
+            slices = self._merged[service] = merged(tuple(found.values()))
+        return slices
 
     def services_at(self, address: bytes) -> tuple[str, ...]:
         """Keys of the Services that have the address as ClusterIP or endpoint; they exist, and none is an alias."""
@@ -183,6 +198,7 @@ class Store:
         """A slice among those of its Service."""
         there = self._of.get(key)
         if isinstance(there, dict):
+            self._merged.pop(key, None)
             if new is not None:
                 there[new.key] = new
             elif old is not None:
