@@ -9,7 +9,7 @@ from kdns.core.generation import Generation
 from kdns.dns.response import Response, RRset
 from kdns.dns.types import A
 from kdns.plugins.file import File
-from tests.support.configured import generation_of, refused
+from tests.support.configured import answers, ask, generation_of, refused
 from tests.support.zone_files import asked, write
 
 
@@ -200,3 +200,24 @@ def test_a_file_that_cannot_be_served_keeps_the_server_from_starting(tmp_path: P
 )
 def test_what_is_wrong_with_the_directive(line: str, why: str) -> None:
     assert why == refused(f"example.org {{\n{line}\n}}\n")
+
+
+@pytest.mark.parametrize("directive", ["file {folder}/db.example.org example.org", "auto example.org"])
+def test_files_are_looked_at_as_often_as_reload_says(tmp_path: Path, directive: str) -> None:
+    write(tmp_path / "db.example.org", "a A 192.0.2.1\n")
+    lines = "reload 20ms" if directive.startswith("file") else f"directory {tmp_path}\nreload 20ms"
+    corefile = f". {{\n{directive.format(folder=tmp_path)} {{\n{lines}\n}}\n}}\n"
+
+    async def run() -> None:
+        async with asyncio.timeout(10):
+            generation = generation_of(corefile)
+            tasks = [asyncio.create_task(plugin.run()) for _, plugin in generation.blocks[0].plugins]
+            for n in (2, 3):
+                write(tmp_path / "db.example.org", f"a A 192.0.2.{n}\n", serial=n)
+                while answers(await ask(generation, "a.example.org")) != [f"192.0.2.{n}"]:  # noqa: ASYNC110 - it looks, too
+                    await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
