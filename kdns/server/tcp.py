@@ -32,7 +32,6 @@ MOST_UNTAKEN = 131072  # octets of late replies that one connection may leave un
 ALL_UNTAKEN = 8 << 20  # and all together
 PARTS = 4  # of the process's descriptors, one part in so many is for connections
 TRUNCATED = 0x02  # TC, in the first octet of a reply without its id
-PAUSE = 0.005  # seconds until a client that takes several messages is looked at again
 DRAIN = 5.0  # seconds that connections have to end when the socket is given up
 
 _room = memoryview(bytearray(LONGEST))  # what was just read; each connection takes its octets at once
@@ -100,6 +99,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._eof = False
         self._active = self._began = server.loop.time()  # the last message or reply; the last octet of an unfinished message
         self._stuck = 0.0  # since when replies are not taken
+        self._taken = asyncio.Event()  # the client has all that was written
+        self._taken.set()
         self._untaken = 0  # octets of them that wait in memory
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -114,6 +115,7 @@ class _Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._taken.set()
         self._server.connections.closed(self)
         self._server.mine.pop(self, None)
         self._weigh(0)
@@ -207,8 +209,7 @@ class _Connection(asyncio.BufferedProtocol):
         async def write() -> None:
             try:
                 async for octets in messages.octets:
-                    while self._transport.get_write_buffer_size() > ROOM:  # noqa: ASYNC110 - few connections ever do
-                        await asyncio.sleep(PAUSE)
+                    await self._taken.wait()
                     if self._transport.is_closing():
                         return
                     self._write(len(octets).to_bytes(2, "big") + octets)
@@ -269,9 +270,11 @@ class _Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._stuck = self._server.loop.time()
+        self._taken.clear()
 
     def resume_writing(self) -> None:
         self._stuck = 0.0
+        self._taken.set()
         self._weigh(0)
         if self._turn is None:
             self._answer()

@@ -6,11 +6,15 @@ import shutil
 import socket
 from pathlib import Path
 
+import dns.message
+import dns.rdatatype
+import dns.versioned
+import dns.xfr
 import pytest
 
 from kdns.cluster.objects import Service
 from kdns.cluster.store import Store
-from kdns.dns import names
+from kdns.dns import names, transfer
 from kdns.plugins.kubernetes import Kubernetes
 from kdns.plugins.transfer import notices
 from tests.support.notation import objects
@@ -112,3 +116,33 @@ async def until(port: int, name: str, expected: list[str]) -> None:
     async with asyncio.timeout(30):
         while await dig(port, name, "+short") != expected:  # noqa: ASYNC110 - what is waited for is another program
             await asyncio.sleep(0.1)
+
+
+def test_a_client_that_reads_slowly_has_all_of_it_and_little_waits_in_memory(tmp_path: Path) -> None:
+    head = "$TTL 60\n@ SOA ns host 1 7200 1800 86400 30\n@ NS ns\n"
+    (tmp_path / "db").write_text(head + "".join(f"h{i} TXT {'x' * 200}\n" for i in range(5000)))
+    port = free()
+    corefile = f"example.org:{port} {{\nbind 127.0.0.1\nfile {tmp_path / 'db'}\ntransfer {{\nto *\n}}\n}}\n"
+
+    async def run() -> None:
+        async with serving(corefile) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            query = dns.message.make_query("example.org", "AXFR").to_wire()
+            writer.write(len(query).to_bytes(2, "big") + query)
+            records = most = 0
+            zone = dns.versioned.Zone("example.org", relativize=False)
+            with dns.xfr.Inbound(zone, dns.rdatatype.AXFR) as inbound:
+                done = False
+                while not done:
+                    await asyncio.sleep(0.001)
+                    most = max(most, *[getattr(sock, "untaken", 0) for served in server._sockets.values() for sock in served])
+                    wire = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+                    message = dns.message.from_wire(wire, xfr=True, one_rr_per_rrset=True)
+                    records += len(message.answer)
+                    done = inbound.process_message(message)
+            writer.close()
+            await writer.wait_closed()
+            assert 5000 + 3 == records
+            assert 0 < most <= 2 * transfer.OCTETS
+
+    asyncio.run(run())
