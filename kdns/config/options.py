@@ -50,6 +50,14 @@ def argument(read: Reader) -> Any:
     return field(default=None, metadata={"argument": read})
 
 
+def lines(read: Reader) -> Any:
+    """The field for lines of the block that are no option, all of them in their order: what each is read as, in a tuple.
+
+    For what is a list rather than options: rules, records. `read` says what is wrong about a line that is neither.
+    """
+    return field(default=(), metadata={"lines": read})
+
+
 @dataclass(frozen=True)
 class NoOptions:
     """A directive that stands alone."""
@@ -63,17 +71,22 @@ def names_of(table: type) -> dict[str, Option]:
 def read(table: type, directive: Directive) -> Read:
     """The options that a directive gives; CorefileError with a line for each thing that is wrong."""
     known = names_of(table)
+    free = next(((each.name, each.metadata["lines"]) for each in _fields(table) if "lines" in each.metadata), None)
     values: dict[str, Any] = {}
     notes: list[str] = []
     wrong: list[str] = []
     try:
         values |= _argument(table, directive)
-        if not known:
+        if not known and free is None:
             directive.no_block()
     except CorefileError as error:
         wrong.append(str(error))
-    for line in directive.block if known else ():
+    for line in directive.block if known or free else ():
         try:
+            if line.name not in known and free is not None:
+                name, reader = free
+                values[name] = (*values.get(name, ()), _value(reader, line))
+                continue
             if line.name not in known:
                 raise line.unknown(known)
             _take(line, known[line.name], values)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kdns.dns import names, rdata
 from kdns.dns.response import RRset
-from kdns.dns.types import ANY, CNAME, NSEC, OPT, RRSIG, SOA, TYPES
+from kdns.dns.types import ANY, CNAME, NSEC, OPT, RRSIG, SOA, type_number
 from kdns.dns.zone import Timers
 from kdns.errors import FileError, ZoneFileError
 
@@ -25,7 +25,6 @@ _TOKEN = re.compile(
 )
 _TTL = re.compile(r"[0-9]{1,10}|(?:[0-9]{1,10}[smhdw])+", re.IGNORECASE)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_NUMBERS = {text: number for number, text in TYPES.items()}
 _CLASSES = re.compile(r"CH|HS|CS|CLASS[0-9]+", re.IGNORECASE)
 
 
@@ -189,14 +188,7 @@ class _Reader:
 
 def _type(kind: str) -> int:
     """The number of a type; ValueError where it is none that a record may have."""
-    number = _NUMBERS.get(kind)
-    if number is None:
-        from dns.rdatatype import RdataType, UnknownRdatatype
-
-        try:
-            number = int(RdataType.from_text(kind))
-        except (UnknownRdatatype, ValueError):
-            raise ValueError(f"unknown type '{kind}'") from None
+    number = type_number(kind)
     if number == OPT or 249 <= number <= ANY or not number:  # those of queries (RFC 6895 3.1)
         raise ValueError(f"no record is of type {kind}")
     return number

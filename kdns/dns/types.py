@@ -20,3 +20,24 @@ QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0
 OPCODE, NOTIFY = 0x7800, 0x2000
 DO = 0x8000  # in the flags of EDNS (RFC 3225)
 NSID, ECS, COOKIE, KEEPALIVE, PADDING, EDE = 3, 8, 10, 11, 12, 15  # EDNS options (RFC 5001, 7871, 7873, 7828, 7830, 8914)
+
+
+_NUMBERS = {text: number for number, text in TYPES.items()}
+
+
+def type_number(text: str) -> int:
+    """The number of a type, as people write it: `A`, `aaaa`, `TYPE65280` (RFC 3597 5); ValueError where it is none."""
+    number = _NUMBERS.get(text.upper())
+    if number is None:
+        from dns.rdatatype import RdataType, UnknownRdatatype  # knows them all
+
+        try:
+            number = int(RdataType.from_text(text))
+        except (UnknownRdatatype, ValueError):
+            raise ValueError(f"unknown type '{text}'") from None
+    return number
+
+
+def type_text(number: int) -> str:
+    """A type as people write it."""
+    return TYPES.get(number, f"TYPE{number}")

@@ -53,7 +53,7 @@ from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, Response
-from kdns.dns.types import SERVFAIL, TYPES
+from kdns.dns.types import SERVFAIL, type_text
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Errors(Plugin):
                 level = pattern.level
                 break
         one_line = " ".join(why.split())
-        log.log(level, "%d %s %s: %s", SERVFAIL, query.name, TYPES.get(query.type, f"TYPE{query.type}"), one_line)
+        log.log(level, "%d %s %s: %s", SERVFAIL, query.name, type_text(query.type), one_line)
 
     async def run(self) -> None:
         """Until the site ends: then what was counted is logged, and no timer stays."""
