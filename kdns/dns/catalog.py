@@ -8,6 +8,7 @@ from kdns.dns.types import PTR, TXT
 from kdns.dns.zone import Zone
 
 VERSION = b"\x012"
+MOST = 20_000  # members; it is others who say how many there are
 
 
 class Member(NamedTuple):
@@ -35,6 +36,8 @@ def members(zone: Zone) -> dict[str, Member]:
                 owners[labels[1]] = names.text(rrset.rdata[0])
     if version != (VERSION,):
         raise ValueError(f"its version.{zone.origin} TXT record is not one \"2\"")
+    if len(listed) > MOST:
+        raise ValueError(f"it has {len(listed)} members, more than {MOST}")
     for label, rrset in listed:
         origin = names.text(rrset.rdata[0])
         if origin in found:

@@ -36,6 +36,7 @@ def test_the_members(text: str, expected: dict[str, Member]) -> None:
         ('version TXT "1"', 'its version.c. TXT record is not one "2"'),
         ('version TXT "1"\nversion TXT "2"', 'its version.c. TXT record is not one "2"'),
         ('version TXT "2"\na.zones PTR one.test.\nb.zones PTR one.test.', "it has one.test. twice"),
+        ('version TXT "2"\n' + "".join(f"m{i}.zones PTR z{i}.\n" for i in range(20_001)), "it has 20001 members, more than 20000"),
     ],
 )
 def test_what_is_no_catalog(text: str, why: str) -> None:

@@ -60,6 +60,8 @@ from kdns.upstream.targets import Target
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 8  # zones that are asked for at the same time: a catalog may name thousands
+
 
 def _primaries(o: Directive) -> tuple[Target, ...]:
     word, *addresses = o.arguments(2)
@@ -108,8 +110,9 @@ class Secondary(Authority):
 
     def _copy(self, origin: str, label: str = "") -> Copy:
         """The copy of a zone, which outlives a reload; as a member of a catalog, under one label."""
+        turns = self.block.keep("secondary", lambda: asyncio.Semaphore(AT_ONCE))
         key = ("secondary", origin, label, self._primaries)
-        return self.block.keep(key, lambda: Copy(origin, self._primaries, self.block.metrics))
+        return self.block.keep(key, lambda: Copy(origin, self._primaries, turns, self.block.metrics))
 
     async def notified(self, query: Query) -> Response | None:
         copy = self.held.get(query.name)

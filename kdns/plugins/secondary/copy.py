@@ -24,8 +24,9 @@ REFRESH_JITTER, RETRY_JITTER = 5.0, 2.0  # seconds at most, so that not all zone
 class Copy(Held):
     """One zone. While its primaries are away it is served on, until it expires."""
 
-    def __init__(self, origin: str, primaries: tuple[Target, ...], metrics: Metrics) -> None:
+    def __init__(self, origin: str, primaries: tuple[Target, ...], turns: asyncio.Semaphore, metrics: Metrics) -> None:
         super().__init__(origin)
+        self._turns = turns  # so many zones are asked for at once
         self.notified = asyncio.Event()  # a primary says that there is a newer one
         self._primaries = primaries
         self._newest: Zone | None = None  # that was had, expired or not
@@ -47,7 +48,8 @@ class Copy(Held):
                     self.take(None)
                 if self.notified.is_set() or time.monotonic() >= self._due:
                     self.notified.clear()
-                    await self._ask()
+                    async with self._turns:
+                        await self._ask()
 
     async def _until(self, moment: float) -> None:
         """Wait for a moment, or for a primary to say that there is something new."""
