@@ -41,11 +41,11 @@ Examples
 import asyncio
 import logging
 import os
-import re
 from dataclasses import dataclass
 
 from kdns.config.directive import Directive
 from kdns.config.options import argument, duration, fallthrough, flag, option, zones
+from kdns.config.patterns import Pattern, Template
 from kdns.core.authority import Authority
 from kdns.core.block import Block
 from kdns.core.zonefile import ZoneFile
@@ -53,35 +53,29 @@ from kdns.dns import names
 
 log = logging.getLogger(__name__)
 
-LONGEST = 10_000  # characters of a regular expression
 
-
-@dataclass(frozen=True)
 class Directory:
-    """Which files have which zones."""
+    """Where the files are, and which zone each has."""
 
-    path: str
-    pattern: re.Pattern[str] = re.compile(r"db\.(.*)")
-    template: str = "{1}"
+    def __init__(self, path: str, expression: str = r"db\.(.*)", template: str = "{1}") -> None:
+        self.path = path
+        self._pattern = Pattern(expression)
+        self._template = Template(template, self._pattern)
+        if not self._pattern.groups:
+            raise ValueError(f"'{expression}' has no group to take the origin from")
+
+    def origin(self, name: str) -> str | None:
+        """The zone that a file is of, by its name; ValueError where that is no name."""
+        found = self._pattern.find(name)
+        text = "" if found is None else self._template.filled(found)
+        return names.absolute(text) if text else None
 
 
 def _directory(o: Directive) -> Directory:
-    path, *rest = o.arguments(1, 4)
-    if not rest:
-        return Directory(path)
-    if len(rest) != 2:
+    words = o.arguments(1, 4)
+    if len(words) not in (1, 3):
         raise ValueError("takes a directory, or a directory, a regular expression and a template; how often is said by reload")
-    expression, template = rest
-    if len(expression) > LONGEST:
-        raise ValueError(f"the regular expression has over {LONGEST} characters")
-    try:
-        pattern = re.compile(expression)
-    except re.error as error:
-        raise ValueError(f"'{expression}' is not a regular expression: {error}") from None
-    groups = [int(number) for number in re.findall(r"\{([0-9]{1,9})\}", template)]
-    if not pattern.groups or max(groups, default=0) > pattern.groups:
-        raise ValueError(f"'{expression}' has {pattern.groups} groups, too few for '{template}'")
-    return Directory(path, pattern, template)
+    return Directory(*words)
 
 
 def _anything(o: Directive) -> bool:
@@ -136,13 +130,9 @@ class Auto(Authority):
         return found
 
     def _origin(self, name: str) -> str | None:
-        """The zone that a file is of, by its name."""
-        match = self._directory.pattern.search(name)
-        if match is None:
-            return None
-        text = re.sub(r"\{([0-9]{1,9})\}", lambda number: match[int(number[1])] or "", self._directory.template)
+        """The zone that a file is of, if it is any."""
         try:
-            return names.absolute(text) if text else None
+            return self._directory.origin(name)
         except ValueError as error:
             log.warning("%s: the name of the file gives no zone: %s", name, error)
             return None
