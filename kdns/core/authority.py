@@ -9,6 +9,7 @@ from typing import Any
 
 from kdns.config.directive import Directive
 from kdns.core.block import Block
+from kdns.core.fallthrough import Fallthrough
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
@@ -47,7 +48,7 @@ class Authority(Plugin):
         super().__init__(block, directive, options)
         self.held: dict[str, Held] = {}
         self.roster: Key | None = None  # what changes with the zones that there are, where they may
-        self.through: tuple[str, ...] = ()  # names in these that do not exist are for the plugins after this one
+        self.fallthrough = Fallthrough(())  # of names that do not exist
         self._made = Made(self.name)
         self._later: list[Authority] | None = None  # the plugins of other directives of this name, after this one
 
@@ -71,14 +72,16 @@ class Authority(Plugin):
         origin = names.closest(query.name, self.held)
         if origin is None or self._is_theirs(query.name, origin):
             other = await next(query)
-            return other if self.roster is None else resting_on(other, (self.roster,))
+            if self.roster is None or not isinstance(other, Response):
+                return other
+            return replace(other, depends=(*other.depends, self.roster))
         held = self.held[origin]
         if held.zone is None:
             why = ExtendedError(NOT_READY, f"{origin} {held.why_not}")
             return Response(rcode=SERVFAIL, authoritative=False, made=self._made, error=why)
         response, leads_out = held.zone.lookup(query.name, query.type, query.do)
-        if response.rcode == NXDOMAIN and not response.answer and any(names.is_below(query.name, z) for z in self.through):
-            return resting_on(await next(query), response.depends)
+        if response.rcode == NXDOMAIN and not response.answer and self.fallthrough.passes(query.name):
+            return await self.fallthrough.after(response, query, next)
         return await self.block.follow(query, response) if leads_out else response
 
     def _is_theirs(self, name: str, origin: str) -> bool:
@@ -99,10 +102,3 @@ class Authority(Plugin):
         zone = self.held[origin].zone
         assert zone is not None and zone.soa is not None  # as `transferable` says
         return Outgoing(zone.soa, ([rrset] for rrset in zone.transfer()))
-
-
-def resting_on(other: Answer, depends: tuple[Key, ...]) -> Answer:
-    """Another's answer, which rests on what we have not."""
-    if not isinstance(other, Response):
-        return other
-    return replace(other, depends=tuple(dict.fromkeys(other.depends + depends)))

@@ -48,6 +48,7 @@ from kdns.config.options import argument, duration, fallthrough, flag, option, z
 from kdns.config.patterns import Pattern, Template
 from kdns.core.authority import Authority
 from kdns.core.block import Block
+from kdns.core.fallthrough import Fallthrough
 from kdns.core.zonefile import ZoneFile
 from kdns.dns import names
 
@@ -106,10 +107,10 @@ class Auto(Authority):
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         super().__init__(block, directive, options)
         assert options.directory is not None
-        self.through = options.fallthrough
         self.roster = f"auto {directive.file}:{directive.line}"
         self._every, self._by_mtime = options.reload, options.reload_by_mtime
         self._within = options.zones or block.zones
+        self.fallthrough = Fallthrough(self._within, options.fallthrough)
         self._directory = options.directory
         self._folder = block.path(options.directory.path)
         self._files: dict[str, ZoneFile] = {}

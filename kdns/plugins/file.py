@@ -59,6 +59,7 @@ from kdns.config.directive import Directive
 from kdns.config.options import argument, duration, fallthrough, flag, option
 from kdns.core.authority import Authority
 from kdns.core.block import Block
+from kdns.core.fallthrough import Fallthrough
 from kdns.core.zonefile import ZoneFile
 from kdns.errors import FileError, ZoneFileError
 
@@ -91,15 +92,16 @@ class File(Authority):
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         super().__init__(block, directive, options)
-        self.through = options.fallthrough
         self._every = options.reload
         name, origins = options.file
-        path = block.path(name)
-        self._files = [self._file(path, origin, options.reload_by_mtime) for origin in origins or block.zones]
+        path, origins = block.path(name), origins or block.zones
+        self.fallthrough = Fallthrough(origins, options.fallthrough)
+        self._files = [self._file(path, origin, options.reload_by_mtime) for origin in origins]
         for file in self._files:
             if file.zone is None:
                 self._first(file)
         self.hold(self._files)
+        block.answer_at_once(origins)
 
     def _file(self, path: str, origin: str, by_mtime: bool) -> ZoneFile:
         return self.block.keep(("zone file", path, origin, by_mtime), lambda: ZoneFile(path, origin, "file", by_mtime))

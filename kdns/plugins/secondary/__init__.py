@@ -50,6 +50,7 @@ from kdns.config.options import argument, fallthrough, option, zones
 from kdns.config.values import host_port
 from kdns.core.authority import Authority
 from kdns.core.block import Block
+from kdns.core.fallthrough import Fallthrough
 from kdns.dns import names
 from kdns.dns.catalog import Member, members
 from kdns.dns.query import Query
@@ -96,7 +97,8 @@ class Secondary(Authority):
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         super().__init__(block, directive, options)
-        self.through = options.fallthrough
+        zones = options.zones or block.zones if options.catalog is None else (".",)  # those of members are not known here
+        self.fallthrough = Fallthrough(zones, options.fallthrough)
         self._primaries = options.transfer
         self._accepted = options.catalog  # None: these are no catalogs
         self._own = [self._copy(origin) for origin in options.zones or block.zones]
@@ -104,6 +106,7 @@ class Secondary(Authority):
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()  # a catalog has
         self.hold(self._own)
+        block.answer_at_once([copy.origin for copy in self._own])
         if self._accepted is not None:
             self.roster = f"members {self._own[0].origin}"
             block.on_forget(self._forgotten)
