@@ -23,9 +23,7 @@ AWAITED = {
     "aks-localdns": "nsid",
     "autopath": "autopath",
     "gardener": "rewrite",
-    "k3s": "hosts",
     "kubespray": "rewrite",
-    "minikube": "hosts",
     "openshift": "chaos",
 }
 
