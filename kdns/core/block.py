@@ -287,7 +287,10 @@ class Block:
                 return UNANSWERED
             if query.flags & OPCODE:
                 return await self._notified(query) if query.cls == IN else UNANSWERED
-            return await (self._handler(query) if query.cls == IN else self._of_other_classes(query))
+            answer = await (self._handler(query) if query.cls == IN else self._of_other_classes(query))
+            if isinstance(answer, Response) and answer.rcode == SERVFAIL and answer.error is not None and answer.error.text:
+                self._report(query, answer.error.text, None)
+            return answer
         except Exception as error:
             self.failed(query, f"{type(error).__name__}: {error}", error)
             return FAILED

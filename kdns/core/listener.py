@@ -149,7 +149,7 @@ class Listener:
 
     def _fact(self, zone: str, block: Block, query: Query, response: Response, size: int) -> Fact:
         return Fact(
-            self.server, zone, block.view, query.transport, ":" in query.client.host, query.type, query.do, response.rcode,
+            self.server, zone, block.view, query.transport, query.over_ipv6, query.type, query.do, response.rcode,
             response.made.by, len(query.wire), size,
         )  # fmt: skip
 

@@ -110,7 +110,10 @@ class Plugin:
         """So many queries alike were answered, by the memo or not, and took so many seconds each (*prometheus*)."""
 
     def report(self, query: Query, why: str, error: BaseException | None) -> None:
-        """A query failed; `error` is what a plugin raised. The last one that overrides this has the say (*errors*)."""
+        """A query ended in SERVFAIL, `why` is what its plugin gave as the reason; `error` is what a plugin raised.
+
+        The last one that overrides this has the say (*errors*).
+        """
 
     def ready(self) -> str | None:
         """Why it cannot answer yet, for *ready*."""

@@ -39,6 +39,8 @@ class Transport(enum.StrEnum):
     UDP = "udp"
     TCP = "tcp"
 
+    __hash__ = str.__hash__  # an Enum's own is a function of Python, and each reply is counted by its transport
+
 
 class Address(NamedTuple):
     """One end of an exchange: an address as text (RFC 5952) and a port."""
@@ -59,6 +61,7 @@ class Address(NamedTuple):
 
 
 NOBODY = Address("", 0)
+_MAPPED = bytes(10) + b"\xff\xff"  # before the octets of an IPv4 address (RFC 4291 2.5.5.2)
 
 
 class Edns(NamedTuple):
@@ -119,6 +122,14 @@ class Query:
     @client.setter
     def client(self, client: Address | bytes) -> None:
         self._client = client
+
+    @property
+    def over_ipv6(self) -> bool:
+        """Did it come over IPv6? An IPv4 address that is mapped did not."""
+        client = self._client
+        if isinstance(client, bytes):
+            return client[0] != AF_INET and client[8:20] != _MAPPED
+        return ":" in client.host
 
     @property
     def local(self) -> Address:

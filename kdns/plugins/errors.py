@@ -50,9 +50,8 @@ from dataclasses import dataclass
 from kdns.config.directive import Directive
 from kdns.config.options import argument, flag, option
 from kdns.core.block import Block
-from kdns.core.plugin import Handler, Plugin
+from kdns.core.plugin import Plugin
 from kdns.dns.query import Query
-from kdns.dns.response import Answer, Response
 from kdns.dns.types import SERVFAIL, type_text
 
 log = logging.getLogger(__name__)
@@ -94,17 +93,9 @@ class Options:
 class Errors(Plugin):
     table = Options
     once = True
-    same_for_everyone = True  # what fails is never in the memo
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         self.patterns, self.stacktrace = options.consolidate, options.stacktrace
-
-    async def answer(self, query: Query, next: Handler) -> Answer:
-        response = await next(query)
-        error = response.error if isinstance(response, Response) and response.rcode == SERVFAIL else None
-        if error is not None and error.text:
-            self.report(query, error.text, None)
-        return response
 
     def report(self, query: Query, why: str, error: BaseException | None) -> None:
         """Log an error, or count it; `error` is what a plugin raised."""

@@ -1,5 +1,6 @@
 """Queries read from the wire, asked by dnspython and by hand."""
 
+import socket
 import struct
 
 import dns.flags
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from kdns.dns import types
 from kdns.dns.encoding import refusal
-from kdns.dns.query import decode, Edns, Query, Transport
+from kdns.dns.query import Address, decode, Edns, Query, Transport
 from kdns.dns.types import BADVERS, FORMERR, NOTIMP, REFUSED
 from kdns.errors import FormatError
 from tests.support.messages import EDNS, NAME, ODD_NAME
@@ -141,3 +142,23 @@ def test_a_notification_is_understood_and_never_kept() -> None:
     assert query is not None
     assert ("example.org.", types.SOA, types.NOTIFY) == (query.name, query.type, query.flags & types.OPCODE)
     assert not query.memoizable
+
+
+def sockaddr_in6(address: str) -> bytes:
+    return struct.pack("=H", socket.AF_INET6) + b"\0\5" + bytes(4) + socket.inet_pton(socket.AF_INET6, address) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [
+        (Address("192.0.2.1", 5), False),
+        (Address("2001:db8::1", 5), True),
+        (struct.pack("=H", socket.AF_INET) + b"\0\5\xc0\0\2\1" + bytes(8), False),
+        (sockaddr_in6("2001:db8::1"), True),
+        (sockaddr_in6("::ffff:192.0.2.1"), False),
+    ],
+)
+def test_over_which_protocol_it_came(client: Address | bytes, expected: bool) -> None:
+    got = decode(dns.message.make_query("a.test.", "A").to_wire(), client)
+    assert got is not None
+    assert expected == got.over_ipv6

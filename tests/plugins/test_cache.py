@@ -208,6 +208,8 @@ def test_what_it_refuses(lines: str, expected: str) -> None:
         ("cache example.net", positive(), 1, [(0, [60], ""), (0, [60], "")]),
         ("cache {\ndisable success example.org\n}", positive(), 1, [(0, [60], "miss"), (0, [60], "miss")]),
         ("cache {\ndisable success example.org\n}", MISSING, 1, [(3, [60], "miss"), (3, [59], "hit")]),
+        ("cache {\ndisable success org\ndisable denial org\n}", positive(), 1, [(0, [60], "miss"), (0, [60], "miss")]),
+        ("cache {\ndisable success org\ndisable denial org\n}", MISSING, 1, [(3, [60], "miss"), (3, [60], "miss")]),
         ("cache {\ndisable denial\n}", MISSING, 1, [(3, [60], "miss"), (3, [60], "miss")]),
         ("cache {\ndisable denial\n}", FAILS, 1, [(2, [], "miss"), (2, [], "miss")]),
         ("cache {\ndisable denial example.net\n}", MISSING, 1, [(3, [60], "miss"), (3, [59], "hit")]),

@@ -142,6 +142,8 @@ class Caching(Plugin):
         self._clock = self.clock
         self._zones = frozenset(self.zones)
         self._everything = "." in self._zones
+        disabled = options.disable
+        self._never = [zone for which, zone in disabled if which == SUCCESS and (DENIAL, zone) in disabled]  # nothing is kept
         self._under_way: Singleflight[Answer] = Singleflight()
         self._refreshes: dict[Asked, tuple[asyncio.Task[Answer], float]] = {}  # and when they began
         block.on_forget(self.cache.forget)
@@ -149,6 +151,10 @@ class Caching(Plugin):
     async def answer(self, query: Query, next: Handler) -> Answer:
         if not (self._everything or names.closest(query.name, self._zones)) or query.options(self.block.edns_options):
             return await next(query)
+        for zone in self._never:
+            if names.is_below(query.name, zone):
+                answer = await next(query)
+                return self._missed(answer) if isinstance(answer, Response) and answer.foreign else answer
         now = self._clock()
         second = int(now)
         key = key_of(query)
