@@ -10,12 +10,19 @@ The way of a query, and the way of a change::
     API server (list, watch) ─┐
     manifests (files) ────────┴─► store ─► what changed ─► memo forgets exactly that
 
-The files in reading order: `message` and `encoding` (the wire), `names`, `memo`, `plugin` (what a plugin is), `site` (a server
-block at work), `cluster.records` (objects to records), `cluster.answers`, `cluster.store`, `plugins.kubernetes`,
-`server.udp`, `server.run`, `cli`. A module imports only from those to its right::
+The folders in reading order; a folder imports only from those above it, and lists its files in its own `__init__`::
 
-    cli > server > plugins > upstream > site > {plugin, cluster, cached} > {zone, memo, corefile, metrics}
-        > encoding > {message, directive} > {names, errors}
+    errors     all errors that are raised on purpose
+    dns        names, queries, responses and their wire
+    config     the Corefile
+    core       a server block at work: the memo, and what a plugin is
+    cluster    Kubernetes' objects, the records they stand for, and where they come from
+    upstream   other servers that questions are forwarded to
+    plugins    one file each
+    server     sockets; start, reload and end
+    cli        the command line
+
+docs/architecture.md says why it is made so, docs/plugin.md how to write a plugin.
 """
 
 __version__ = "0.1.0"

@@ -1,0 +1,59 @@
+from kdns.core.metrics import counters, gauges, histograms, Metrics, Tally
+
+
+def test_nothing_is_counted_until_somebody_publishes() -> None:
+    metrics = Metrics()
+    counter = metrics.counter("x_total", "X.", ("to",))
+    counter.labels("a").inc()
+    registry = metrics.registry()
+    assert registry.get_sample_value("x_total", {"to": "a"}) is None
+    counter.labels("a").inc(2)
+    assert 2 == registry.get_sample_value("x_total", {"to": "a"})
+    assert registry is metrics.registry()
+
+
+def test_a_name_asked_for_twice_is_one_metric() -> None:
+    metrics = Metrics()
+    value = metrics.registry().get_sample_value
+    for _ in range(2):
+        metrics.gauge("g", "G.").set(7)
+        metrics.counter("c_total", "C.").inc()
+        metrics.histogram("h", "H.", (), (1.0, 2.0)).observe(1.5)
+    assert (7, 2, 2) == (value("g"), value("c_total"), value("h_count"))
+    assert 0 == value("h_bucket", {"le": "1.0"})
+
+
+def test_a_child_can_go() -> None:
+    metrics = Metrics()
+    gauge, value = metrics.gauge("g", "G.", ("to",)), metrics.registry().get_sample_value
+    gauge.labels("a").set(1)
+    gauge.remove("a")
+    gauge.remove("never there")
+    assert value("g", {"to": "a"}) is None
+
+
+def test_families_are_asked_for_at_each_scrape_and_united() -> None:
+    metrics = Metrics()
+    value = metrics.registry().get_sample_value
+    tally = Tally((1.0, 2.0))
+    tally.observe(0.5)
+    tally.observe(1.0)  # a bound is included
+    tally.observe(9, times=3)
+    metrics.collect("one", lambda: [counters("c_total", "C.", ("a",), {("x",): 1}), histograms("h", "H.", (), {(): tally})])
+    metrics.collect("other", lambda: [counters("c_total", "C.", ("a",), {("x",): 2, ("y",): 5}), gauges("g", "G.", (), {(): 4})])
+    assert (3, 5, 4) == (value("c_total", {"a": "x"}), value("c_total", {"a": "y"}), value("g"))
+    assert (2, 2, 5, 28.5) == (
+        value("h_bucket", {"le": "1"}), value("h_bucket", {"le": "2"}), value("h_count"), value("h_sum")
+    )  # fmt: skip
+    metrics.collect("one", list)
+    assert 2 == value("c_total", {"a": "x"})
+    metrics.ends("other")
+    assert value("c_total", {"a": "x"}) is None
+
+
+def test_tallies_add_up() -> None:
+    one, other = Tally((1.0,)), Tally((1.0,))
+    one.observe(0.5)
+    other.observe(2, times=2)
+    one.add(other)
+    assert ([1, 2], 4.5) == (one.counts, one.total)
