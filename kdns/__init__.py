@@ -20,7 +20,8 @@ The folders in reading order; a folder imports only from those above it, and lis
     upstream   other servers that questions are forwarded to
     plugins    one file each
     server     sockets; start, reload and end
-    cli        the command line
+    commands   what the command line can be told to do
+    cli        which of them it is told
 
 docs/architecture.md says why it is made so, docs/plugin.md how to write a plugin.
 """

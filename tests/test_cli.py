@@ -17,6 +17,8 @@ import dns.query
 import pytest
 
 from kdns import __version__, cli
+from kdns.commands import check, corefiles, serve
+from kdns.commands.lines import Lines
 from tests.support import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -157,7 +159,8 @@ def test_whatever_is_wrong_is_one_line(
 ) -> None:
     (tmp_path / "Bad").write_text(". {\n  wohami\n}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "log_to_stdout", lambda: None)
+    for command in (serve, check):
+        monkeypatch.setattr(command, "log_to_stdout", lambda: None)
     try:
         found = cli.main(words)
     except SystemExit as end:
@@ -171,7 +174,8 @@ def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         return capsys.readouterr().out
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "log_to_stdout", lambda: None)
+    for command in (serve, check):
+        monkeypatch.setattr(command, "log_to_stdout", lambda: None)
     (tmp_path / "Corefile").write_text("cluster.local acme.local:5353 {\n  bind 127.0.0.1\n  whoami\n}\n")
     assert f"kdns-{__version__}" == shown("-version").splitlines()[0]
     assert f"kdns-{__version__}" == shown("--version").splitlines()[0]
@@ -182,14 +186,14 @@ def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_options_of_manifests_stand_with_them() -> None:
-    text = cli._laboratory(["/x"], 1053, ["lenient", "pod_ips 127.1.0.0/16"])
+    text = corefiles.laboratory(["/x"], 1053, ["lenient", "pod_ips 127.1.0.0/16"])
     assert '        manifests "/x"\n        lenient\n        pod_ips 127.1.0.0/16\n' in text
 
 
 def test_a_corefile_for_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_own_addresses", lambda: ["127.0.0.1", "::1"])
-    text = cli._laboratory(["a b.yaml", "-", "/x"], 1053)
+    monkeypatch.setattr(corefiles, "own_addresses", lambda: ["127.0.0.1", "::1"])
+    text = corefiles.laboratory(["a b.yaml", "-", "/x"], 1053)
     assert f'        manifests "{tmp_path}/a b.yaml" "-" "/x"' in text.splitlines()
     assert "    bind 127.0.0.1 ::1" in text.splitlines()
     assert text.startswith(".:1053 {")
@@ -214,10 +218,11 @@ LINES = [
 @pytest.mark.parametrize(("name", "level", "line"), LINES)
 def test_lines_of_the_log(name: str, level: int, line: str) -> None:
     record = logging.LogRecord(name, level, "", 1, "text", (), None)
-    assert line == cli._Lines().format(record)
+    assert line == Lines().format(record)
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
-    code = "import sys, kdns.cli; print(sorted({'aiohttp', 'kubernetes', 'yaml', 'dns', 'ctypes'} & sys.modules.keys()))"
+    heavy = {"aiohttp", "kubernetes", "yaml", "dns", "ctypes"}
+    code = f"import sys, kdns.cli, kdns.commands.serve; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert "[]\n" == done.stdout

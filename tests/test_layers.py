@@ -12,8 +12,10 @@ import pytest
 import kdns
 
 ROOT = Path(kdns.__file__).parent
-FOLDERS = ["errors", "dns", "config", "core", "cluster upstream", "plugins", "server", "cli", "__main__"]  # the lowest first
-ORDERED = ["dns", "config", "core", "cluster", "cluster/apiserver", "cluster/manifests", "upstream", "server"]
+FOLDERS = [  # the lowest first
+    "errors", "dns", "config", "core", "cluster upstream", "plugins", "server", "commands", "cli", "__main__",
+]  # fmt: skip
+ORDERED = ["dns", "config", "core", "cluster", "cluster/apiserver", "cluster/manifests", "upstream", "server", "commands"]
 MODULES = sorted(ROOT.rglob("*.py"))
 NO_FILES = ("errors", "dns", "config", "core")  # neither sockets nor files
 READS_FILES = {("core", "files")}

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kdns import cli
 from kdns.cluster.apiserver import intake, pages
 from kdns.cluster.apiserver.screening import screen
 from kdns.cluster.apiserver.source import Connection
@@ -30,6 +29,7 @@ from kdns.cluster.objects import (
     Subset,
     TargetRef,
 )
+from kdns.commands.lines import Lines
 from kdns.errors import masked, one_line, Refused, SourceError
 from tests.cluster.apiserver.test_reflector import service
 from tests.cluster.apiserver.test_source import kubeconfig, source, until
@@ -335,11 +335,11 @@ def test_one_line(text: str, expected: str | None) -> None:
 
 def test_lines_of_the_log_have_no_control_characters() -> None:
     record = logging.LogRecord("kdns.plugins.x", logging.ERROR, "", 0, "said %s", ("a\n[ERROR] forged \x1b[2J",), None)
-    assert "[ERROR] plugin/x: said a\\n[ERROR] forged \\x1b[2J" == cli._Lines().format(record)
+    assert "[ERROR] plugin/x: said a\\n[ERROR] forged \\x1b[2J" == Lines().format(record)
     try:
         raise ValueError("a\x1b[2J")
     except ValueError as error:
         record.exc_info = (ValueError, error, error.__traceback__)
-    lines = cli._Lines().format(record).splitlines()
+    lines = Lines().format(record).splitlines()
     assert "Traceback (most recent call last):" == lines[1]
     assert "ValueError: a\\x1b[2J" == lines[-1]

@@ -1,0 +1,13 @@
+"""What `kdns` can be told to do: a file for each command, and what they share. `cli` chooses among them.
+
+A command is a module with `run(words)`, which takes the words after its name and gives the exit status. What keeps it from its
+work is a KdnsError; a wrong flag is one line and exit status 2.
+
+flags.py      the command line's words
+lines.py      what the process writes
+corefiles.py  the Corefile that a person gives, and those that stand for manifests or for none
+serve.py      kdns, kdns --manifests
+demo.py       kdns demo
+check.py      kdns check
+help.py       kdns help
+"""

@@ -1,0 +1,54 @@
+"""The Corefile that a person gives, and those that stand for manifests or for none."""
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdns.server.load import read_corefile
+
+DEFAULT = ".:{port} {{\n    whoami\n    log\n}}\n"  # CoreDNS's own, where there is no Corefile
+
+LABORATORY = """.:{port} {{
+    bind {addresses}
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        manifests {paths}{options}
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 5
+    }}
+    loadbalance
+}}
+"""
+
+
+def corefile(conf: str | None, port: int) -> tuple[str, str]:
+    """The text of the Corefile, and its path where it can be read again."""
+    if conf is None and not Path("Corefile").is_file():
+        return DEFAULT.format(port=port), ""
+    path = conf or "Corefile"
+    return read_corefile(path), "" if path in ("-", "stdin") else path
+
+
+def laboratory(paths: list[str], port: int, options: Sequence[str] = ()) -> str:
+    """A Corefile for manifests, on the machine's own addresses alone."""
+    quoted = " ".join('"' + (path if path == "-" else os.path.abspath(path)).replace('"', '\\"') + '"' for path in paths)
+    more = "".join(f"\n        {option}" for option in options)
+    return LABORATORY.format(port=port, addresses=" ".join(own_addresses()), paths=quoted, options=more)
+
+
+def sample() -> str:
+    """The manifests of a small cluster: in the installed package, else where the source is."""
+    installed = Path(__file__).parents[1] / "zones"
+    return str((installed if installed.is_dir() else Path(__file__).parents[2] / "zones") / "cluster.yaml")
+
+
+def own_addresses() -> list[str]:
+    """The loopback addresses of this machine."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return ["127.0.0.1"]
+    return ["127.0.0.1", "::1"]
