@@ -82,7 +82,7 @@ class Authority(Plugin):
         response, leads_out = held.zone.lookup(query.name, query.type, query.do)
         if response.rcode == NXDOMAIN and not response.answer and self.fallthrough.passes(query.name):
             return await self.fallthrough.after(response, query, next)
-        return await self.block.follow(query, response) if leads_out else response
+        return await self.block.follow(query, response, held.zone.negative) if leads_out else response
 
     def _is_theirs(self, name: str, origin: str) -> bool:
         """Is the name in a longer zone of another directive of this name? The ones before this one would have answered."""

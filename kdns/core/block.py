@@ -15,13 +15,13 @@ from kdns.core.metrics import Labels, Metric, Metrics
 from kdns.core.plugin import chain, Exchange, Fact, Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import Answer, ExtendedError, Key, replace, Response
+from kdns.dns.response import Answer, ExtendedError, Key, replace, Response, RRset
 from kdns.dns.types import AXFR, CNAME, IN, IXFR, LARGEST_UDP, NOTIMP, OPCODE, REFUSED, SERVFAIL
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-HOPS = 8  # aliases followed for one query
+HOPS = 10  # aliases followed for one query
 FAILED = Response(rcode=SERVFAIL, authoritative=False)
 UNANSWERED = Response(  # by the configuration alone, so it holds as long as that
     rcode=REFUSED,
@@ -194,20 +194,22 @@ class Block:
 
     async def lookup(self, query: Query, name: str, type: int) -> Answer:
         """A question on behalf of a query to all server blocks of its listening address, as for the target of an alias."""
-        if query.hops >= HOPS:
+        if len(query.trail) >= HOPS:
             return replace(FAILED, error=ExtendedError(0, f"more than {HOPS} aliases in a row"))
         return await self.listeners[0].answer(query.about(name, type))
 
-    async def follow(self, query: Query, alias: Response) -> Answer:
+    async def follow(self, query: Query, alias: Response, soa: tuple[RRset, ...]) -> Answer:
         """An answer that ends in an alias, completed by what its target has of the type asked.
 
         The code is the target's, the SOA of a negative answer too (RFC 6604 2.1, RFC 2308 2.1); where nothing here can
-        resolve the target, the alias stands alone.
+        resolve the target, the alias stands alone. An alias that leads back to itself has nothing: `soa`, of its zone, says so.
         """
-        target = names.text(alias.answer[-1].rdata[0].lower())
+        target = _target(alias.answer[-1])
         seen = {rrset.name for rrset in alias.answer if rrset.type == CNAME}
         if target in seen:
-            return alias
+            return _round(query, alias, soa)
+        if target in query.trail:
+            return alias  # whoever asked for its target sees it come back
         found = await self.lookup(query, target, query.type)
         if not isinstance(found, Response):
             return found
@@ -218,9 +220,8 @@ class Block:
         )
         if is_unanswered(found):
             return alone
-        again = [i for i, rrset in enumerate(found.answer) if rrset.type == CNAME and rrset.name in seen]
-        if again:  # a loop of aliases: each stands once
-            return replace(alone, answer=alias.answer + found.answer[: again[0]])
+        if any(rrset.type == CNAME and _target(rrset) in seen for rrset in found.answer):
+            return _round(query, alone, soa)
         return replace(
             alone,
             rcode=found.rcode,
@@ -301,6 +302,15 @@ class Block:
             if plugin.overrides("notified") and (response := await plugin.notified(query)) is not None:
                 return response
         return Response(rcode=NOTIMP, authoritative=False)
+
+
+def _target(alias: RRset) -> str:
+    return names.text(alias.rdata[0].lower())
+
+
+def _round(query: Query, alias: Response, soa: tuple[RRset, ...]) -> Response:
+    """NODATA: resolvers fail on an alias that leads back to itself, and would ask for ever."""
+    return replace(alias, answer=(), authority=soa, error=ExtendedError(0, f"{query.name} is an alias that leads back to itself"))
 
 
 def _leaves_the_memo(plugin: Plugin) -> bool:

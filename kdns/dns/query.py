@@ -85,7 +85,7 @@ class Edns(NamedTuple):
 class Query:
     """One question, already valid (RFC 9619: never more than one); or NOTIFY (RFC 1996), as `flags` then say."""
 
-    __slots__ = ("_client", "_local", "cls", "edns", "flags", "hops", "memoizable", "name", "question", "received",
+    __slots__ = ("_client", "_local", "cls", "edns", "flags", "memoizable", "name", "question", "received", "trail",
                  "transport", "type", "wire")  # fmt: skip
 
     name: str  # lower case, absolute
@@ -97,7 +97,7 @@ class Query:
     transport: Transport
     received: float  # time.monotonic()
     memoizable: bool  # nothing in it is odd: the same octets may come again
-    hops: int  # aliases followed on the way to it
+    trail: tuple[str, ...]  # the aliases that were followed on the way to it
     wire: bytes  # the message as it came; empty for a question of our own
 
     def __init__(self, name: str, type: int, cls: int = IN, flags: int = RD, edns: Edns | None = None) -> None:
@@ -107,7 +107,7 @@ class Query:
         self.transport = Transport.UDP
         self.received = time.monotonic()
         self.memoizable = False
-        self.hops = 0
+        self.trail = ()
         self.wire = b""
         self._client: Address | bytes = NOBODY
         self._local: Address | bytes = NOBODY
@@ -146,7 +146,7 @@ class Query:
         """Another question on behalf of the same client, as for the target of an alias."""
         other = Query(name, type, self.cls, self.flags, self.edns)
         other._client, other._local = self._client, self._local
-        other.transport, other.received, other.hops = self.transport, self.received, self.hops + 1
+        other.transport, other.received, other.trail = self.transport, self.received, (*self.trail, self.name)
         return other
 
     @property
@@ -218,7 +218,7 @@ def decode(
         raise FormatError(REFUSED, question, edns is not None)
     if query.type == OPT:
         raise FormatError(FORMERR)
-    query.flags, query.edns, query.hops, query.wire = flags, edns, 0, wire
+    query.flags, query.edns, query.trail, query.wire = flags, edns, (), wire
     query._client, query._local, query.transport, query.received = client, local, transport, received
     query.memoizable = not odd and at == len(wire) and at <= MEMO_LARGEST and wire[12:end].lower() == wire[12:end]
     return query

@@ -87,7 +87,7 @@ class Zone:
         soa = self._nodes[origin].get(SOA)
         self.soa = soa
         self.timers = Timers.of(soa.rdata[0]) if soa else Timers(0, 0, 0, 0, 0)
-        self._negative = (soa._replace(ttl=min(soa.ttl, self.timers.minimum)),) if soa else ()  # RFC 2308 5
+        self.negative = (soa._replace(ttl=min(soa.ttl, self.timers.minimum)),) if soa else ()  # RFC 2308 5
         self._chain = sorted((_order(name), name) for name, node in self._nodes.items() if NSEC in node)
 
     def _put(self, name: str, type: int, covered: int, rrset: RRset) -> None:
@@ -213,7 +213,7 @@ class Zone:
         )
 
     def _no(self, rcode: int, proof: tuple[RRset, ...]) -> Response:
-        signed = self._signed(self.origin, self._negative[0], True) if proof and self._negative else self._negative
+        signed = self._signed(self.origin, self.negative[0], True) if proof and self.negative else self.negative
         return replace(self._yes((), signed + proof, (), rcode), authoritative=True)
 
     def _signed(self, owner: str, rrset: RRset, do: bool) -> tuple[RRset, ...]:

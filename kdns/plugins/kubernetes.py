@@ -242,7 +242,7 @@ class Kubernetes(Plugin):
         if response.rcode == NXDOMAIN and self._falls_through(query.name):
             return await self._fallthrough.after(response, query, next)
         if response.answer and response.answer[-1].type == CNAME and query.type not in (CNAME, ANY):
-            return await self.block.follow(query, response)
+            return await self.block.follow(query, response, (self.answers.apexes[origin].soa(self.store.serial),))
         return response
 
     def _falls_through(self, name: str) -> bool:

@@ -45,7 +45,7 @@ class Aliases(Plugin):
 
     async def answer(self, query: Query, next: Handler) -> Response:
         target = self.of.get(query.name)
-        return address(query.name) if target is None else await self.block.follow(query, alias(query.name, target))
+        return address(query.name) if target is None else await self.block.follow(query, alias(query.name, target), ())
 
 
 def served(**zones: Answer) -> Generation:
@@ -157,10 +157,10 @@ def test_an_error_of_a_plugin_is_servfail_once_and_the_next_query_is_fine(caplog
         ({"x.a.": "y.b."}, "NOERROR, x.a. y.b., y.b. 10.0.0.1"),
         ({"x.a.": "y.b.", "y.b.": "z.a."}, "NOERROR, x.a. y.b., y.b. z.a., z.a. 10.0.0.1"),
         ({"x.a.": "y.c."}, "NOERROR, x.a. y.c."),
-        ({"x.a.": "x.a."}, "NOERROR, x.a. x.a."),
-        ({"x.a.": "y.b.", "y.b.": "x.a."}, "NOERROR, x.a. y.b., y.b. x.a."),
-        ({"x.a.": "y.b.", "y.b.": "z.a.", "z.a.": "x.a."}, "NOERROR, x.a. y.b., y.b. z.a., z.a. x.a."),
-        ({"x.a.": "y.b.", "y.b.": "z.a.", "z.a.": "y.b."}, "NOERROR, x.a. y.b., y.b. z.a., z.a. y.b."),
+        ({"x.a.": "x.a."}, "NOERROR"),
+        ({"x.a.": "y.b.", "y.b.": "x.a."}, "NOERROR"),
+        ({"x.a.": "y.b.", "y.b.": "z.a.", "z.a.": "x.a."}, "NOERROR"),
+        ({"x.a.": "y.b.", "y.b.": "z.a.", "z.a.": "y.b."}, "NOERROR, x.a. y.b."),
     ],
 )
 def test_aliases_over_two_server_blocks(of: dict[str, str], expected: str) -> None:
@@ -168,7 +168,7 @@ def test_aliases_over_two_server_blocks(of: dict[str, str], expected: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("hops", "code", "records"), [(1, "NOERROR", 2), (8, "NOERROR", 9), (9, "SERVFAIL", 9), (50, "SERVFAIL", 9)]
+    ("hops", "code", "records"), [(1, "NOERROR", 2), (10, "NOERROR", 11), (11, "SERVFAIL", 11), (50, "SERVFAIL", 11)]
 )
 def test_how_many_aliases_are_followed(hops: int, code: str, records: int) -> None:
     of = {f"{n}.a.": f"{n + 1}.b." if n % 2 else f"{n + 1}.a." for n in range(hops)} | {
@@ -176,7 +176,7 @@ def test_how_many_aliases_are_followed(hops: int, code: str, records: int) -> No
     }
     reply = asyncio.run(asked(with_aliases(of, "a", "b"), "0.a.", use_edns=0))
     assert (code, records) == (dns.rcode.to_text(reply.rcode()), len(reply.answer))
-    said = ["EDE 0 (Other): more than 8 aliases in a row"] if code == "SERVFAIL" else []
+    said = ["EDE 0 (Other): more than 10 aliases in a row"] if code == "SERVFAIL" else []
     assert said == [option.to_text() for option in reply.options]
 
 

@@ -214,7 +214,7 @@ class Caching(Plugin):
             joined = running is not None
             running = running or self._refresh(asked, query, next, now)
             # An alias that leads back to itself must not wait for itself.
-            if running is not None and stale.verify is not None and not (joined and query.hops):
+            if running is not None and stale.verify is not None and not (joined and query.trail):
                 task, began = running
                 left = max(0.0, began + stale.verify - now) if stale.verify else None
                 await asyncio.wait((task,), timeout=left)
@@ -271,7 +271,7 @@ class Caching(Plugin):
 
         asked = _asked(query, key)
         joined = asked in self._under_way
-        if query.hops and joined:  # an alias that leads back to itself must not wait for itself
+        if query.trail and joined:  # an alias that leads back to itself must not wait for itself
             return self._kept(query, key, await next(query), self.cache.changes)
         answer = await self._under_way.ask(asked, work, self._joined)
         return await next(query) if joined and _is_cut_for_udp(query, answer) else answer
