@@ -6,6 +6,7 @@ zone where its text ends so. No I/O.
 """
 
 import ipaddress
+import re
 from collections.abc import Container, Iterator
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -15,6 +16,7 @@ MAX_LABEL = 63
 
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-_*./+"  # needs no escape, as dnspython and BIND print it
 _SPECIAL = '"().;\\@$'
+_LABEL = re.compile(r"((?:[^.\\]++|\\.?)*+)(?:\.|\Z)", re.DOTALL)  # escaped, with its dot; never goes back
 
 
 def text(wire: bytes) -> str:
@@ -48,13 +50,16 @@ def joined(labels: list[bytes]) -> str:
     name = b".".join(labels).lower()
     if not name.translate(None, _PLAIN) and name.count(b".") == len(labels) - 1:
         return name.decode() + "."
-    return "".join("".join(map(_escaped, label.lower())) + "." for label in labels) or "."
+    return "".join(["".join(map(_ESCAPED.__getitem__, label.lower())) + "." for label in labels]) or "."
 
 
 def _escaped(octet: int) -> str:
     if 0x20 < octet < 0x7F:
         return "\\" + chr(octet) if chr(octet) in _SPECIAL else chr(octet)
     return f"\\{octet:03d}"
+
+
+_ESCAPED = tuple(map(_escaped, range(256)))
 
 
 def wire(name: str) -> bytes:
@@ -108,16 +113,7 @@ def labels(name: str) -> list[str]:
         return []
     if "\\" not in name:
         return name.removesuffix(".").split(".")
-    out = [""]
-    at = 0
-    while at < len(name):
-        step = 1 if name[at] != "\\" else 4 if name[at + 1 : at + 2].isdigit() else 2
-        if name[at] == ".":
-            out.append("")
-        else:
-            out[-1] += name[at : at + step]
-        at += step
-    return out if out[-1] else out[:-1]
+    return _LABEL.findall(name)[:-1]  # the last is what is behind the end
 
 
 def absolute(name: str) -> str:
@@ -158,16 +154,17 @@ def _is_escaped(name: str, tail: int) -> bool:
 def parent(name: str) -> str:
     """The name without its first label; the root is its own parent."""
     if "\\" in name:
-        return ".".join(labels(name)[1:]) + "."
+        return name[_LABEL.match(name).end() :] or "."  # type: ignore[union-attr]  # it matches everything
     return name.partition(".")[2] or "."
 
 
 def upwards(name: str) -> Iterator[str]:
     """The name, its parent, and so on to the root: linear in its labels, escaped ones too."""
     if "\\" in name:
-        every = labels(name)
-        for at in range(len(every)):
-            yield ".".join(every[at:]) + "."
+        at = 0
+        for label in labels(name):
+            yield name[at:]
+            at += len(label) + 1
         name = "."
     while name != ".":
         yield name

@@ -16,6 +16,7 @@ from kdns.errors import Garbage
 
 NAPTR = 35
 MAX_POINTERS = 32  # in one name; compression as it is done needs a handful
+SPARE_STEPS = 256  # labels and pointers of names that a message may have beside one for each of its octets
 NEVER = 2**31  # a TTL from here on is 0 (RFC 2181 8)
 
 # Where names stand in rdata: octets before them, how many they are, octets after them (None: any number).
@@ -103,13 +104,14 @@ def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, made:
 class _Reader:
     """One message, read from its question on."""
 
-    __slots__ = ("at", "cls", "cut", "error", "owners", "rcode", "said", "wire")
+    __slots__ = ("at", "cls", "cut", "error", "owners", "rcode", "said", "steps", "wire")
 
     def __init__(self, wire: bytes, query: Query | None) -> None:
         self.wire = wire
         self.cls = IN if query is None else query.cls
         self.at = 12 if query is None else 12 + len(query.question)
         self.owners = {} if query is None else {12: query.name}  # names that pointers led to
+        self.steps = len(wire) + SPARE_STEPS  # labels and pointers that may still be read: without pointers half would do
         self.cut = False  # in the middle of a record: nothing can be read any more
         self.rcode = 0  # the upper bits, from OPT
         self.error: ExtendedError | None = None
@@ -182,8 +184,9 @@ class _Reader:
         wire = self.wire
         run, before = at, len(wire)
         parts: list[bytes] = []
-        end = 0
+        end = steps = 0
         while size := wire[at]:
+            steps += 1
             if size >= 0xC0:
                 target = (size & 0x3F) << 8 | wire[at + 1]
                 parts.append(wire[run:at])
@@ -199,6 +202,9 @@ class _Reader:
                     raise Garbage("its reply has a name that runs into itself")
                 if at - run > names.MAX_NAME:
                     raise Garbage("its reply has a name of over 255 octets")
+        self.steps -= steps
+        if self.steps < 0:
+            raise Garbage("its reply has too many names for its size")
         parts.append(wire[run : at + 1])
         octets = b"".join(parts)
         if len(octets) > names.MAX_NAME:

@@ -1,5 +1,7 @@
 """Names: text and wire, judged by dnspython; zones, parents, reverse names."""
 
+from collections.abc import Callable
+
 import dns.name
 import dns.reversename
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.dns import names
+from tests.support.steps import steps
 
 LABELS = st.lists(st.binary(min_size=1, max_size=20), max_size=9)
 
@@ -134,3 +137,42 @@ def test_labels_that_are_no_addresses(label: str) -> None:
 def test_texts_that_are_no_addresses(text: str) -> None:
     with pytest.raises(ValueError, match="is not an IP address"):
         names.packed(text)
+
+
+ESCAPED = "".join(f"\\{octet:03d}." for octet in range(1, 128)).replace(r"\046", r"\.")  # labels of an octet each
+LONG = "\\000" * 63 + "." + "\\\\" * 63 + "." + r"\." * 63 + "." + "\\255" * 60 + "."
+
+
+@pytest.mark.parametrize("name", [ESCAPED, LONG, "a." * 127, "1." * 100 + "in-addr.arpa.", "a." * 100 + "ip6.arpa.", "\\\\" * 63])
+@pytest.mark.parametrize(
+    "walk",
+    [names.labels, names.parent, names.wire, names.absolute, names.reverse_prefix, lambda name: list(names.upwards(name)),
+     lambda name: names.closest(name, {"x."}), lambda name: names.is_below(name, "x."), lambda name: names.relative(name, "x."),
+     lambda name: names.text(names.wire(name))],
+    ids=["labels", "parent", "wire", "absolute", "reverse_prefix", "upwards", "closest", "is_below", "relative", "text"],
+)  # fmt: skip
+def test_no_name_takes_more_than_some_steps_an_octet(name: str, walk: Callable[[str], object]) -> None:
+    assert steps(lambda: walk(name), "kdns/dns/names.py") <= 10 * len(names.wire(name)) + 20
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (r"a\.b.c.", [r"a\.b", "c"]),
+        (r"a\\.b.", [r"a\\", "b"]),
+        (r"\046.x", [r"\046", "x"]),
+        (r"a\.b..c.", [r"a\.b", "", "c"]),
+        ("a\\\n.b.", ["a\\\n", "b"]),
+        ("a.b\\", ["a", "b\\"]),
+        (".", []),
+        ("a.b", ["a", "b"]),
+    ],
+)
+def test_labels(name: str, expected: list[str]) -> None:
+    assert expected == names.labels(name)
+
+
+def test_what_stands_above_a_name_of_escaped_labels() -> None:
+    above = list(names.upwards(r"a\.b.\\.c."))
+    assert [r"a\.b.\\.c.", r"\\.c.", "c.", "."] == above
+    assert [*above[1:], "."] == list(map(names.parent, above))

@@ -23,6 +23,7 @@ from kdns.dns.reply import decode
 from kdns.dns.response import ExtendedError, Response, RRset
 from kdns.dns.types import A, AA, AD, NS, RA, TC
 from kdns.errors import Garbage
+from tests.support.steps import steps
 
 QUERY = Query("www.example.org.", A)
 RECORDS = [
@@ -259,3 +260,53 @@ def test_opt_is_read_and_taken_out(options: bytes, upper: int, expected: Extende
     opt = record(b"\0", 41, options, ttl=(upper >> 4) << 24, cls=4096)
     response = decode(raw(opt, counts=(0, 0, 1)), QUERY)
     assert (upper, expected, ()) == (response.rcode, response.error, response.additional)
+
+
+def crowd(region: bytes, labels: list[int], pointed: bool) -> bytes:
+    """64 kB: labels in the rdata of a TXT record, and records whose owners (or rdata) point at each of them in turn."""
+    out = bytearray(QUERY.question + b"\0" + struct.pack("!HHIH", 16, 1, 5, len(region)))
+    base = 12 + len(out)  # REGION
+    out += region
+    count = 1
+    while len(out) < 65_000:
+        pointer = struct.pack("!H", 0xC000 | base + labels[count % len(labels)])
+        record = struct.pack("!HHI", 12, 1, 5)
+        out += b"\1x" + pointer + record + b"\0\1\0" if pointed else b"\0" + record + b"\0\2" + pointer
+        count += 1
+    return struct.pack("!6H", 7, 0x8180, 1, count, 0, 0) + bytes(out)
+
+
+RUNS = (b"\1." * 126 + b"\0") * 55  # names of 126 labels, each of which is pointed at
+REGION = 12 + len(QUERY.question) + 11  # where such a region stands
+STARTS = [0, *(3 + 6 * n for n in range(30))]
+CHAINS = b"\1.\0" + b"".join(b"\1.\1." + struct.pack("!H", 0xC000 | REGION + before) for before in STARTS[:-1])
+
+
+@pytest.mark.parametrize("pointed", [True, False], ids=["owners", "rdata"])
+@pytest.mark.parametrize(
+    ("region", "labels"),
+    [(RUNS, [253 * run + 2 * n for run in range(55) for n in range(126)]), (CHAINS, STARTS[1:])],
+    ids=["long runs", "chains of pointers"],
+)
+def test_no_reply_costs_more_than_some_steps_an_octet(region: bytes, labels: list[int], pointed: bool) -> None:
+    wire = crowd(region, labels, pointed)
+
+    def read() -> None:
+        with pytest.raises(Garbage, match="too many names for its size"):
+            decode(wire, QUERY)
+
+    assert steps(read, ("kdns/dns/reply.py", "kdns/dns/names.py")) < 16 * len(wire)
+
+
+@pytest.mark.parametrize("type", ["PTR", "NS", "MX"])
+def test_a_large_reply_with_every_name_compressed_is_read(type: str) -> None:
+    reply = dns.message.make_response(dns.message.make_query("www.example.org", "A"))
+    rdata = "10 " if type == "MX" else ""
+    many = [f"{rdata}host-{n}.rack-{n % 40}.region.example.org." for n in range(1500)]
+    reply.answer = [dns.rrset.from_text_list("www.example.org.", 60, "IN", type, many)]
+    reply.additional = [
+        dns.rrset.from_text(each.removeprefix(rdata), 60, "IN", kind, address)
+        for each in many[:400] for kind, address in (("A", "192.0.2.1"), ("AAAA", "2001:db8::1"))
+    ]  # fmt: skip
+    read = decode(reply.to_wire(max_size=65535), QUERY)
+    assert (1500, 800) == (len(read.answer[0].rdata), len(read.additional))
