@@ -1,8 +1,9 @@
 """A server block at work, without sockets: the contract of plugins, the chain, the memo, one generation of the configuration.
 
 files.py          files that plugins read, and their changes
-metrics.py        counters, gauges and histograms
+lines.py          lines of the log on their way to standard output
 singleflight.py   one question under way for many who ask it
+metrics.py        counters, gauges and histograms
 memo.py           reply octets by query octets
 plugin.py         what a plugin is
 fallthrough.py    the zones of a plugin, and what it leaves to the next

@@ -109,8 +109,8 @@ class Errors(Plugin):
                     return
                 level = pattern.level
                 break
-        one_line = " ".join(why.split())
-        log.log(level, "%d %s %s: %s", SERVFAIL, query.name, type_text(query.type), one_line)
+        words = " ".join(why.split())
+        log.log(level, "%d %s %s: %s", SERVFAIL, query.name, type_text(query.type), words)
 
     async def run(self) -> None:
         """Until the site ends: then what was counted is logged, and no timer stays."""

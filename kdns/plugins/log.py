@@ -33,7 +33,7 @@ Syntax
         [INFO] 10.244.0.7:41234 - 4711 "A IN web.prod.svc.cluster.local. udp 48 false 1232" NOERROR qr,aa,rd 96 0.000123s
 
 Metrics
-    `kdns_log_dropped_total`: lines that were left out.
+    `kdns_log_dropped_total`: lines that were left out, those of everything else included.
 
 Examples
     All queries:
@@ -62,12 +62,7 @@ Examples
         }
 """
 
-import asyncio
-import os
 import re
-import select
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, UTC
@@ -78,8 +73,8 @@ import msgspec
 from kdns.config.directive import Directive
 from kdns.config.options import argument, choice, option
 from kdns.core.block import Block
-from kdns.core.metrics import Metrics
-from kdns.core.plugin import Exchange, Kept, Plugin
+from kdns.core.lines import stdout
+from kdns.core.plugin import Exchange, Plugin
 from kdns.dns import names, rdata
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Response, RRset
@@ -131,7 +126,7 @@ class Log(Plugin):
         every = frozenset(CLASSES) if "all" in options.class_ or not options.class_ else frozenset(options.class_)
         self.rules = [Rule(zone, every, line) for zone in zones]
         self.block = block
-        self.writer = block.keep("log", lambda: Writer(block.metrics))
+        self.writer = stdout()
 
     def witness(self, exchange: Exchange) -> None:
         """The first *log* of a server block has the rules of all of them."""
@@ -259,68 +254,3 @@ def _texts(rrset: RRset) -> list[str]:
     """The first records of an RRset as in a zone file."""
     head = f"{rrset.name} {rrset.ttl} IN {_type(rrset.type)} "
     return [head + rdata.to_text(rrset.type, octets) for octets in rrset.rdata[:MOST_ANSWERS]]
-
-
-class Writer(Kept):
-    """Lines on their way to standard output.
-
-    Nothing here waits: a pipe that takes something takes 4096 octets at least (PIPE_BUF), so that much is written where poll
-    says so, and the rest later.
-    """
-
-    LARGEST = 1 << 20  # octets that may wait
-    PIECE = 4096
-    AT_ONCE = 64  # pieces, then the event loop has its turn
-    PAUSE = 0.02  # seconds until a pipe that is full is tried again
-
-    def __init__(self, metrics: Metrics, descriptor: int | None = None) -> None:
-        self.descriptor = sys.stdout.fileno() if descriptor is None else descriptor
-        self.dropped = metrics.counter("kdns_log_dropped_total", "Lines of queries that were left out: nobody took them.")
-        self._lost = 0  # since the last line that was taken
-        self._waiting = bytearray()
-        self._flushing: asyncio.Handle | None = None
-        self._poll = select.poll()
-        self._poll.register(self.descriptor, select.POLLOUT)
-
-    def write(self, line: str) -> None:
-        """Write a line soon."""
-        if len(self._waiting) > self.LARGEST:
-            self.dropped.inc()
-            self._lost += 1
-            return
-        if self._lost:
-            self._waiting += b"[WARNING] plugin/log: %d lines were left out: nobody took them\n" % self._lost
-            self._lost = 0
-        self._waiting += line.encode(errors="backslashreplace") + b"\n"
-        if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = None
-        for _ in range(self.AT_ONCE):
-            if not self._waiting or not self._write_piece():
-                break
-        if self._waiting:
-            self._flushing = asyncio.get_running_loop().call_later(self.PAUSE, self._flush)
-
-    def _write_piece(self) -> bool:
-        """Write some; False where nothing is taken now."""
-        try:
-            if not self._poll.poll(0):
-                return False
-            del self._waiting[: os.write(self.descriptor, self._waiting[: self.PIECE])]
-        except BlockingIOError:
-            return False
-        except OSError:  # whoever read is gone
-            self.dropped.inc(self._waiting.count(b"\n"))
-            self._waiting.clear()
-        return True
-
-    async def close(self) -> None:
-        """Write what waits, for a second at most."""
-        if self._flushing is not None:
-            self._flushing.cancel()
-        deadline = time.monotonic() + 1
-        while self._waiting and time.monotonic() < deadline:
-            if not self._write_piece():
-                await asyncio.sleep(self.PAUSE)

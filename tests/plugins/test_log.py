@@ -1,20 +1,19 @@
 import asyncio
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kdns.core.metrics import Metrics
+from kdns.core.lines import Writer
 from kdns.core.plugin import Exchange
 from kdns.dns import names
 from kdns.dns.query import Address, Edns, Query, Transport
 from kdns.dns.response import ExtendedError, Made, Response, RRset
 from kdns.dns.types import A, CNAME, MX, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TXT
 from kdns.plugins import log
-from kdns.plugins.log import COMMON, line_of, Writer
+from kdns.plugins.log import COMMON, line_of
 from tests.support.configured import ask, CLIENT, generation_of, in_block, LOCAL
 
 WEB = RRset("web.prod.svc.cluster.local.", A, 5, (names.packed("10.96.0.1"),))
@@ -44,10 +43,11 @@ def lines_of(block: str, answer: Response, tmp_path: Path, *questions: tuple[str
         await generation.close()
 
     with (tmp_path / "out").open("w+") as out:
-        make = Writer.__init__
+        writer = Writer(out.fileno())
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Writer, "__init__", lambda self, metrics: make(self, metrics, out.fileno()))
+            patch.setattr(log, "stdout", lambda: writer)
             asyncio.run(run())
+        writer.end()
         out.seek(0)
         return out.read().splitlines()
 
@@ -146,50 +146,6 @@ def test_json(tmp_path: Path) -> None:
             "u. 7 IN TYPE65280 \\# 2 0102",
         ],
     } == fields  # fmt: skip
-
-
-def test_a_reader_that_does_not_read_blocks_nobody() -> None:
-    async def run() -> tuple[float, int, list[str]]:
-        read, write = os.pipe()
-        metrics = Metrics()
-        registry = metrics.registry()
-        writer = Writer(metrics, write)
-        written = 0
-        while not registry.get_sample_value("kdns_log_dropped_total"):
-            writer.write("x" * 99)
-            written += 1
-            if not written % 1000:
-                await asyncio.sleep(0)
-        text = b""
-        while b"the end" not in text:
-            text += os.read(read, 1 << 20)
-            writer.write("the end")
-            written += 1
-            await asyncio.sleep(0.03)
-        lines = text.decode().splitlines()
-        os.close(read)
-        os.close(write)
-        return registry.get_sample_value("kdns_log_dropped_total") or 0.0, written, lines
-
-    dropped, written, lines = asyncio.run(asyncio.wait_for(run(), 10))
-    assert lines.count("x" * 99) >= Writer.LARGEST // 100
-    assert 1 <= dropped < written - lines.count("x" * 99)
-    assert f"[WARNING] plugin/log: {dropped:.0f} lines were left out: nobody took them" in lines
-
-
-def test_a_reader_that_is_gone_costs_no_memory() -> None:
-    async def run() -> float:
-        read, write = os.pipe()
-        os.close(read)
-        metrics = Metrics()
-        registry = metrics.registry()
-        writer = Writer(metrics, write)
-        writer.write("a line")
-        await asyncio.sleep(0.01)
-        os.close(write)
-        return registry.get_sample_value("kdns_log_dropped_total") or 0.0
-
-    assert asyncio.run(run()) == 1
 
 
 def test_the_manual_names_every_word() -> None:
