@@ -8,9 +8,13 @@ What counts on each query keeps a tally of its own (a plain dictionary or a `Tal
 it at each scrape.
 """
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TYPE_CHECKING
+
+from kdns.core.singleflight import Singleflight
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -20,6 +24,9 @@ Labels = tuple[str, ...]
 
 DURATIONS = tuple(0.00025 * 2**n for n in range(16))  # seconds
 SIZES = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3)  # octets
+
+EVERY = 1.0  # seconds from one rendering of the metrics to the next: who asks sooner waits
+STEP = 500  # samples that are rendered before others on the loop have their turn
 
 
 class Metric(Protocol):
@@ -91,6 +98,8 @@ class Metrics:
         self._families: dict[Any, Callable[[], Iterable[Family]]] = {}
         self._registry: CollectorRegistry | None = None
         self._runtime = False
+        self._rendering: Singleflight[bytes] = Singleflight()
+        self._rendered = -EVERY  # when
 
     def counter(self, name: str, help: str, labels: Labels = ()) -> Metric:
         """What only grows; its name ends in `_total`."""
@@ -125,6 +134,21 @@ class Metrics:
                 declared.publish(self._registry)
         return self._registry
 
+    async def text(self, fold: Callable[[], None] = lambda: None) -> bytes:
+        """All that is published, as Prometheus reads it: rendered in steps, once for all who ask in a second.
+
+        `fold` is called right before, and counts what was put off.
+        """
+        return await self._rendering.ask("text", partial(self._render, fold))
+
+    async def _render(self, fold: Callable[[], None]) -> bytes:
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(max(0.0, self._rendered + EVERY - clock()))
+        fold()
+        octets = await rendered(self.registry())
+        self._rendered = clock()
+        return octets
+
     def publish_runtime(self) -> None:
         """Publish what Python knows of itself, too: its version, its garbage collector."""
         if not self._runtime:
@@ -141,6 +165,35 @@ class Metrics:
             if self._registry is not None:
                 declared.publish(self._registry)
         return declared
+
+
+async def rendered(registry: "CollectorRegistry") -> bytes:
+    """What a registry has, in the text format of Prometheus, made in steps."""
+    from prometheus_client import generate_latest
+
+    parts: list[bytes] = []
+    done = 0
+    for family in registry.collect():
+        samples = family.samples
+        for at in range(0, max(1, len(samples)), STEP):
+            family.samples = samples[at : at + STEP]
+            octets = generate_latest(_Only(family))
+            parts.append(octets.split(b"\n", 2)[2] if at else octets)  # HELP and TYPE stand once
+            done += len(family.samples)
+            if done >= STEP:
+                done = 0
+                await asyncio.sleep(0)
+    return b"".join(parts)
+
+
+class _Only:
+    """A registry of one family."""
+
+    def __init__(self, family: "Family") -> None:
+        self._family = family
+
+    def collect(self) -> Iterator["Family"]:
+        return iter((self._family,))
 
 
 class _Collected:

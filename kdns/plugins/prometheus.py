@@ -3,7 +3,7 @@
 Description
     `/metrics` has the metrics below, and those of the other plugins, as their manuals list them. What the memo
     answers is counted like everything else, exactly, at the moment of the scrape; the time that a reply of the memo
-    took is its share of the batch that it came in.
+    took is its share of the batch that it came in. They are rendered at most once a second: who asks sooner waits.
 
     Only once in a server block. Queries of a server block are counted where it has *prometheus*. Server blocks that
     name the same address share it.
@@ -80,7 +80,7 @@ class Prometheus(Plugin):
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         self.block = block
-        self.registry = block.metrics.registry()
+        block.metrics.registry()
         if options.runtime_metrics:
             block.metrics.publish_runtime()
         queries = block.keep("queries", Queries)
@@ -93,10 +93,7 @@ class Prometheus(Plugin):
         self._count(fact, times, seconds)
 
     async def page(self) -> tuple[int, str, bytes]:
-        from prometheus_client import generate_latest
-
-        self.block.fold()
-        return 200, TEXT, generate_latest(self.registry)
+        return 200, TEXT, await self.block.metrics.text(self.block.fold)
 
     def families(self) -> Iterable["Family"]:
         """What this server is, and which plugins it has."""
@@ -164,7 +161,7 @@ class Queries:
             for (type, ipv6), n in zone.requests.items():
                 requests[(*labels, proto, "2" if ipv6 else "1", type)] = n
             for (rcode, plugin), n in zone.responses.items():
-                key = (*labels, RCODES.get(rcode, str(rcode)), plugin)
+                key = (*labels, RCODES.get(rcode, "other"), plugin)
                 responses[key] = responses.get(key, 0) + n
             with_do[labels] = with_do.get(labels, 0) + zone.with_do
             durations.setdefault(labels, Tally(DURATIONS)).add(zone.durations)

@@ -1,4 +1,13 @@
-from kdns.core.metrics import counters, gauges, histograms, Metrics, Tally
+"""What is counted, and metrics as text: in steps, and once a second for all who ask."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from kdns.core import metrics
+from kdns.core.metrics import counters, gauges, histograms, Labels, Metrics, rendered, Tally
 
 
 def test_nothing_is_counted_until_somebody_publishes() -> None:
@@ -57,3 +66,67 @@ def test_tallies_add_up() -> None:
     other.observe(2, times=2)
     one.add(other)
     assert ([1, 2], 4.5) == (one.counts, one.total)
+
+
+class Fixed:
+    """A registry of a large family of counters, a histogram, and one without samples."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def collect(self) -> list[Any]:
+        values: dict[Labels, float] = {(f"n{i}",): i for i in range(self.count)}
+        tally = Tally((1, 2))
+        tally.observe(1.5)
+        return [
+            counters("a_total", "A.", ("name",), values),
+            histograms("b_seconds", "B.", (), {(): tally}),
+            counters("c_total", "C.", ("name",), {}),
+        ]
+
+
+@pytest.mark.parametrize("count", [0, 1, metrics.STEP, metrics.STEP + 1, 3 * metrics.STEP])
+def test_rendered_in_steps_it_is_the_same(count: int) -> None:
+    registry = CollectorRegistry()
+    registry.register(Fixed(count))  # type: ignore[arg-type]
+    assert generate_latest(registry) == asyncio.run(rendered(registry))
+
+
+def test_others_have_their_turn() -> None:
+    registry = CollectorRegistry()
+    registry.register(Fixed(40 * metrics.STEP))  # type: ignore[arg-type]
+
+    async def check() -> int:
+        turns = 0
+        rendering = asyncio.ensure_future(rendered(registry))
+        while not rendering.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert asyncio.run(check()) > 40
+
+
+def test_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "EVERY", 0.05)
+    renderings = 0
+    of = Metrics()
+    counter = of.counter("asked_total", "Asked.")
+
+    async def check() -> list[bool]:
+        of.registry()
+        found = []
+        for i in range(3):
+            counter.inc()
+            texts = await asyncio.gather(*(of.text() for _ in range(16)))
+            found.append(all(f"asked_total {i + 1}.0" in text.decode() for text in texts))
+        return found
+
+    async def counted(registry: CollectorRegistry) -> bytes:
+        nonlocal renderings
+        renderings += 1
+        return await rendered(registry)
+
+    monkeypatch.setattr(metrics, "rendered", counted)
+    assert [True] * 3 == asyncio.run(check())
+    assert 3 == renderings
