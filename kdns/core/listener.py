@@ -7,7 +7,7 @@ Rules that must never be broken:
 - What a client may not have is never in the memo under a key that the client can have: a block whose answers depend on who
   asks is not memoized, or says its audience, which is then part of each key here (see `plugin`).
 - What waited while anything changed, and depends on something, is not stored.
-- A reply over TCP is not stored for UDP, nor one of an older generation.
+- A reply over TCP is stored only where it would be the same over UDP, and one of an older generation not at all.
 """
 
 import math
@@ -56,7 +56,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.hits = 0  # of the memo
-        self.misses = 0  # datagrams that it had no reply to
+        self.misses = 0  # messages that it had no reply to
         self.forgotten = 0  # replies that changes made it forget, until this generation
         self.hit_seconds = 0.0  # what hits took
         self.refused: dict[int, int] = {}  # by code: what never became a query
@@ -112,11 +112,11 @@ class Listener:
     async def reply(self, wire: bytes, client: Address | bytes, local: Address | bytes, transport: Transport) -> Reply:
         """A message and its reply, the id included; None for silence. Never raises for what the message says.
 
-        Over UDP `wire` and the reply may enter the memo. `client` and `local` are addresses, or struct sockaddr as the
+        `wire` and the reply may enter the memo. `client` and `local` are addresses, or struct sockaddr as the
         kernel wrote it.
         """
         received = time.monotonic()
-        self.counts.misses += transport is Transport.UDP
+        self.counts.misses += 1
         try:
             query = decode(wire, client, local, transport, received)
             if query is None:
@@ -143,7 +143,7 @@ class Listener:
             fact = self._fact(zone, block, query, response, len(octets) + 2) if block.counters else None
             if fact is not None or block.witnesses:
                 _tell(block, query, response, fact, octets)
-            if response.stable_for and block.memoized and query.memoizable and transport is Transport.UDP:
+            if response.stable_for and block.memoized and query.memoizable and len(octets) + 2 <= query.takes(block.udp_size):
                 self._remember(block, query, response, made, changes, fact)
         return wire[:2] + octets
 
@@ -213,8 +213,11 @@ class Listener:
         if hit.fact is not None:
             counts = self.counts
             seconds = counts.hit_seconds / counts.hits if counts.hits else 0.0
-            for count in hit.block.counters:
-                count(hit.fact, hits, seconds)
+            for transport, times in ((Transport.UDP, hits - entry.streams), (Transport.TCP, entry.streams)):
+                if times:
+                    fact = hit.fact if hit.fact.transport is transport else hit.fact._replace(transport=transport)
+                    for count in hit.block.counters:
+                        count(fact, times, seconds)
         if hit.replayed is not None:
             hit.replayed(hits)
 
@@ -240,7 +243,7 @@ def families(listeners: Iterable[Listener]) -> list[Any]:
     by_server = ("server",)
     table: dict[tuple[str, ...], tuple[Counts, Memo]] = {(one.server,): (one.counts, one.memo) for one in listeners}
     refused: dict[tuple[str, ...], float] = {
-        (server, "dropped", "", RCODES.get(rcode, str(rcode)), ""): n
+        (server, "dropped", "", RCODES.get(rcode, "other"), ""): n
         for (server,), (counts, _) in table.items()
         for rcode, n in counts.refused.items()
     }
@@ -255,7 +258,7 @@ def families(listeners: Iterable[Listener]) -> list[Any]:
             {of: counts.hits for of, (counts, _) in table.items()},
         ),
         counters(
-            "kdns_memo_misses_total", "Datagrams that it did not answer.", by_server,
+            "kdns_memo_misses_total", "Queries that it did not answer.", by_server,
             {of: counts.misses for of, (counts, _) in table.items()},
         ),
         counters(

@@ -43,6 +43,7 @@ class Entry(msgspec.Struct, gc=False):
     size: int
     born: int  # `changes` of the memo when it was put
     hits: int = 0
+    streams: int = 0  # of them over TCP
 
 
 class _Generation:
@@ -156,7 +157,7 @@ class Memo:
         entry.reply = entry.ring = None
         if entry.hits:
             self._fold(entry, entry.hits)
-            entry.hits = 0
+            entry.hits = entry.streams = 0
 
     def forget(self, keys: Iterable[Key]) -> None:
         """Forget every reply that depends on one of the keys; where they are very many, bury them in slices."""
@@ -234,4 +235,4 @@ class Memo:
             for entry in entries.values():
                 if entry.hits:
                     self._fold(entry, entry.hits)
-                    entry.hits = 0
+                    entry.hits = entry.streams = 0

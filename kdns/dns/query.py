@@ -159,8 +159,10 @@ class Query:
 
     def limit(self, most: int = LARGEST_UDP) -> int:
         """Octets that a reply may have: over UDP what the client says it takes, at least 512, but no more than `most`."""
-        if self.transport is not Transport.UDP:
-            return LARGEST
+        return LARGEST if self.transport is not Transport.UDP else self.takes(most)
+
+    def takes(self, most: int = LARGEST_UDP) -> int:
+        """The same for UDP, whatever this query came over."""
         return SMALLEST if self.edns is None else min(max(self.edns.size, SMALLEST), most)
 
 
