@@ -1,6 +1,5 @@
 """The command line, as a process of its own where it serves."""
 
-import logging
 import os
 import signal
 import socket
@@ -18,7 +17,6 @@ import pytest
 
 from kdns import __version__, cli
 from kdns.commands import check, corefiles, serve
-from kdns.commands.lines import Lines
 from tests.support import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -58,6 +56,26 @@ def serving(port: int, *words: str, cwd: Path, stdin: str = "") -> "Iterator[sub
             process.communicate()
 
 
+def until(process: "subprocess.Popen[str]", words: str) -> list[str]:
+    """The lines of a server up to the first one that has these words; all of them where none has."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if words in line:
+            break
+    return lines
+
+
+def ended(process: "subprocess.Popen[str]") -> list[str]:
+    """The lines of a server that is told to end."""
+    assert process.stdout is not None
+    process.send_signal(signal.SIGTERM)
+    lines = process.stdout.read().splitlines()
+    process.communicate(timeout=10)
+    return lines
+
+
 def answers(port: int, name: str = "a.test.") -> bool:
     try:
         return bool(dns.query.udp(dns.message.make_query(name, "A"), "127.0.0.1", timeout=0.2, port=port))
@@ -75,6 +93,25 @@ def test_serves_until_it_is_told_to_end(free_port: int, tmp_path: Path, signum: 
     assert (0, "") == (process.returncode, err)
     assert [f".:{free_port} on 127.0.0.1", f"kdns-{__version__}"] == out.splitlines()[:2]
     assert not (tmp_path / "pid").exists()
+
+
+def test_a_port_that_another_kdns_holds(free_port: int, tmp_path: Path) -> None:
+    """In a cluster that is a line in the log; with manifests it is refused, unless it is asked for."""
+    (tmp_path / "Corefile").write_text(WHOAMI.format(port=free_port))
+    (tmp_path / "empty.yaml").write_text("")
+    port = str(free_port)
+    with serving(free_port, "-conf", "Corefile", cwd=tmp_path):
+        with serving(free_port, "-conf", "Corefile", cwd=tmp_path) as second:
+            lines = until(second, "kdns-") + ended(second)
+        command = [sys.executable, "-m", "kdns", "--manifests", "empty.yaml", "-p", port]
+        refused = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=20)
+        with serving(free_port, "--manifests", "empty.yaml", "-p", port, "--share-port", cwd=tmp_path) as third:
+            until(third, "kdns-")
+            ended(third)
+    told = f"127.0.0.1:{port} (UDP): another kdns has it, and each gets a part of what is asked"
+    assert [f"[WARNING] {told}"] == [line for line in lines if "(UDP)" in line]
+    assert refused.stderr.startswith(f"kdns: cannot listen on 127.0.0.1:{port} (UDP): another kdns has it; end that one")
+    assert (1, 0) == (refused.returncode, third.returncode)
 
 
 def test_without_flags_it_reads_the_corefile_that_is_there(free_port: int, tmp_path: Path) -> None:
@@ -104,18 +141,18 @@ def test_sigusr1_reloads_and_a_bad_corefile_changes_nothing(free_port: int, tmp_
     corefile = tmp_path / "Corefile"
     corefile.write_text(WHOAMI.format(port=free_port))
     with serving(free_port, "-conf", "Corefile", cwd=tmp_path) as process:
+        lines = []
         for text in (WHOAMI.format(port=free_port) + "# more", ". {\n  wohami\n}\n"):
             corefile.write_text(text)
             process.send_signal(signal.SIGUSR1)
-            time.sleep(0.2)
+            lines += until(process, "reload")
             assert answers(free_port)
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=10)
+        lines += ended(process)
     assert process.returncode == 0
     assert [
         "[INFO] reloaded",
         "[ERROR] reload failed, the configuration before stays: Corefile:2: unknown plugin 'wohami', did you mean 'whoami'?",
-    ] == [line for line in out.splitlines() if "reload" in line]
+    ] == [line for line in lines if "reload" in line]
 
 
 def test_a_port_in_use_is_one_line(free_port: int, tmp_path: Path) -> None:
@@ -206,19 +243,6 @@ def test_the_demo_serves_a_small_cluster(free_port: int, tmp_path: Path) -> None
         out, err = process.communicate(timeout=10)
     assert (1, "", 0) == (len(reply.answer), err, process.returncode)
     assert f"Try: dig @127.0.0.1 -p {free_port} " in out
-
-
-LINES = [
-    ("kdns.plugins.reload", logging.INFO, "[INFO] plugin/reload: text"),
-    ("kdns.server.run", logging.WARNING, "[WARNING] text"),
-    ("asyncio", logging.ERROR, "[ERROR] text"),
-]
-
-
-@pytest.mark.parametrize(("name", "level", "line"), LINES)
-def test_lines_of_the_log(name: str, level: int, line: str) -> None:
-    record = logging.LogRecord(name, level, "", 1, "text", (), None)
-    assert line == Lines().format(record)
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import asyncio
 from kdns.commands.corefiles import corefile
 from kdns.commands.flags import parser as flags_of_all
 from kdns.commands.lines import log_to_stdout
+from kdns.core.lines import end_all
 from kdns.server.load import load, notes, summary
 
 
@@ -23,5 +24,7 @@ def run(words: list[str]) -> int:
         return lines
 
     log_to_stdout()
-    print("\n".join(asyncio.run(check())))
+    found = asyncio.run(check())
+    end_all()
+    print("\n".join(found))
     return 0

@@ -13,8 +13,10 @@ from kdns.commands.corefiles import corefile, laboratory
 from kdns.commands.flags import parser as flags_of_all
 from kdns.commands.lines import log_to_stdout
 from kdns.core.generation import Generation
+from kdns.core.lines import end_all, stdout
 from kdns.errors import KdnsError
 from kdns.server.run import banner, serve, Server
+from kdns.server.sockets import Sharing
 
 
 def run(words: list[str]) -> int:
@@ -32,6 +34,10 @@ def _serve(words: list[str]) -> int:
     parser.add_argument("--manifests", nargs="+", metavar="PATH", help="serve the cluster that these files describe")
     parser.add_argument("--lenient", action="store_true", help="take manifests that are almost right as they are")
     parser.add_argument("--pod-ips", metavar="CIDR", help="where Pods of workloads in manifests get addresses (10.244.0.0/16)")
+    parser.add_argument(
+        "--share-port", action="store_true",
+        help="with --manifests: serve beside another kdns that has the port, each getting a part of the queries",
+    )  # fmt: skip
     parser.add_argument("-pidfile", "--pidfile", metavar="FILE", help="where to write the process id")
     parser.add_argument("-plugins", "--plugins", action="store_true", help="list the plugins, in their order")
     parser.add_argument("-quiet", "--quiet", action="store_true", help="say nothing at start")
@@ -53,13 +59,19 @@ def _serve(words: list[str]) -> int:
         port = 53 if flags.port is None else flags.port
         text, path = corefile(flags.conf, port)
 
+    sharing = Sharing.REFUSED if flags.manifests and not flags.share_port else Sharing.TOLD
+
     def started(server: Server) -> None:
         if not flags.quiet:
-            print("\n".join([banner(server.generation), *_hint(server.generation)]), flush=True)
+            for line in (*banner(server.generation).splitlines(), *_hint(server.generation)):
+                stdout().write(line)
 
     log_to_stdout()
     with _pidfile(flags.pidfile):
-        asyncio.run(serve(text, path, port, started))
+        try:
+            asyncio.run(serve(text, path, port, started, sharing))
+        finally:
+            end_all()
     return 0
 
 

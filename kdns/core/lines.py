@@ -117,6 +117,12 @@ def stdout() -> Writer:
     return writer
 
 
+def end_all() -> None:
+    """Write what waits anywhere: the process ends."""
+    for writer in _writers.values():
+        writer.end()
+
+
 class Lines(logging.Handler):
     """The log of the process, as CoreDNS writes it: `[INFO] plugin/reload: …`."""
 

@@ -51,6 +51,14 @@ def room(most: int, parts: int) -> int:
     return most if soft == resource.RLIM_INFINITY else max(4, min(most, soft // parts))
 
 
+def raise_limit() -> None:
+    """Take as many descriptors as the system lets this process have, up to 65536."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class Connections:
     """Those that are open: at most `most`, of which a client has `share`."""
 

@@ -6,6 +6,7 @@ is lost, and a Corefile that cannot be served changes nothing.
 """
 
 import asyncio
+import collections
 import contextlib
 import gc
 import logging
@@ -21,15 +22,17 @@ from typing import Any, TypeVar
 from kdns import __version__
 from kdns.core import files
 from kdns.core.generation import Generation, Watched, Where
+from kdns.core.lines import stdout
 from kdns.core.metrics import counters, gauges
 from kdns.core.plugin import Kept
 from kdns.errors import KdnsError
 from kdns.server import udp
+from kdns.server.accept import raise_limit
 from kdns.server.http import Http
 from kdns.server.in_flight import InFlight
 from kdns.server.load import load, notes, read_corefile, summary
 from kdns.server.schemes import SCHEMES, Served
-from kdns.server.sockets import BUFFER, listen, receive_buffer
+from kdns.server.sockets import BUFFER, listen, receive_buffer, Sharing
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +44,19 @@ Bound = dict[Where, list[socket.socket]]
 
 
 class Server:
-    """All that one process serves. `text` is the Corefile; with a `path` a reload reads it anew."""
+    """All that one process serves. `text` is the Corefile; with a `path` a reload reads it anew.
 
-    def __init__(self, text: str, path: str = "", dns_port: int = 53) -> None:
-        self.text, self.path, self.dns_port = text, path, dns_port
+    `sharing` is what to do at the start about a port that another process has and would share.
+    """
+
+    def __init__(self, text: str, path: str = "", dns_port: int = 53, sharing: Sharing = Sharing.TOLD) -> None:
+        self.text, self.path, self.dns_port, self.sharing = text, path, dns_port, sharing
         self.generation = Generation()
         self.in_flight = InFlight()
         self.lag = 0.0  # seconds by which the last whole second was noticed late: how long the loop was busy
         self.longest_lag = 0.0
         self.failed_reloads = 0
-        self._lost = 0  # replies that sockets could not send which are closed
+        self._given_up = collections.Counter[str]()  # by sockets that are closed
         self._sockets: dict[Where, list[Served]] = {}
         self._http = Http()
         self._started: list[Kept] = []  # kept things whose start() was awaited
@@ -106,12 +112,14 @@ class Server:
 
     def families(self) -> list[Any]:
         """What the server itself counts, whoever asked for it."""
-        given_up = {
-            ("work_in_flight",): self.in_flight.dropped,
-            ("send_buffer",): self._lost + sum(sock.lost for served in self._sockets.values() for sock in served),
-        }
+        total = self._given_up + collections.Counter(work_in_flight=self.in_flight.dropped)
+        for served in self._sockets.values():
+            for sock in served:
+                total.update(sock.given_up())
+        given_up = {(of,): total[of] for of in ("work_in_flight", "turn", "send_buffer", "connection")}
         return [
-            counters("kdns_given_up_total", "Queries and replies given up, by the want of what.", ("of",), given_up),
+            counters("kdns_given_up_total", "Queries, replies, connections given up, by the want of what.", ("of",), given_up),
+            counters("kdns_log_dropped_total", "Lines of the log that were left out.", (), {(): stdout().dropped}),
             counters("coredns_reload_failed_total", "Corefiles that could not be served.", (), {(): self.failed_reloads}),
             gauges("kdns_event_loop_lag_seconds", "Seconds by which the event loop's last tick was late.", (), {(): self.lag}),
         ]
@@ -125,8 +133,8 @@ class Server:
         http: dict[str, socket.socket] = {}
         try:
             load(text, self.path or "Corefile", self.dns_port, new)
-            bound = _bind([where for where in new.listeners if where not in self._sockets])
-            http = self._http.bind(new.pages)
+            bound = self._bind([where for where in new.listeners if where not in self._sockets])
+            http = self._http.bind(new.pages, self.sharing)
             if not old.blocks:  # while things start, health and readiness are already to be seen
                 await self._http.serve(new.pages, http)
                 http = {}
@@ -145,6 +153,22 @@ class Server:
         unwanted = [self._sockets.pop(where) for where in list(self._sockets) if where not in new.listeners]
         if old.blocks:
             self._later(self._retire(old, new, unwanted, running))
+
+    def _bind(self, wanted: list[Where]) -> Bound:
+        """The sockets of each address; ListenError, and none, where one cannot be had."""
+        bound: Bound = {}
+        ours = {where.port for where in self._sockets}
+        with contextlib.ExitStack() as undo:
+            for where in wanted:
+                sharing = Sharing.OURS if where.port in ours else self.sharing
+                kinds = SCHEMES[where.scheme].kinds
+                bound[where] = [undo.enter_context(listen(where.address, where.port, kind, sharing)) for kind in kinds]
+                for sock in bound[where]:
+                    if sock.type == socket.SOCK_DGRAM and (got := receive_buffer(sock)) < BUFFER // 2:
+                        log.info("receive buffer of port %d: %d KiB; net.core.rmem_max allows no more", where.port, got >> 10)
+                ours.add(where.port)
+            undo.pop_all()
+        return bound
 
     def _exchange(self, old: Generation, new: Generation) -> None:
         """From here on the new generation answers."""
@@ -176,7 +200,9 @@ class Server:
         """End a generation: its sockets, its queries in flight, its tasks, what the next one does not carry on."""
         wanted = list(new.kept.values())
         await asyncio.gather(*(sock.close(DRAIN) for served in unwanted for sock in served))
-        self._lost += sum(sock.lost for served in unwanted for sock in served)
+        for served in unwanted:
+            for sock in served:
+                self._given_up.update(sock.given_up())
         await self.in_flight.ended(DRAIN)
         await _cancelled(running)
         await old.close(wanted)
@@ -202,20 +228,6 @@ class Server:
             for listener in self.generation.listeners.values():
                 listener.memo.tick()
         self._ticker = asyncio.get_running_loop().call_at(math.floor(now) + 1, self._tick)
-
-
-def _bind(wanted: list[Where]) -> Bound:
-    """The sockets of each address; ListenError, and none, where one cannot be had."""
-    bound: Bound = {}
-    with contextlib.ExitStack() as undo:
-        for where in wanted:
-            kinds = SCHEMES[where.scheme].kinds
-            bound[where] = [undo.enter_context(listen(where.address, where.port, kind)) for kind in kinds]
-            for sock in bound[where]:
-                if sock.type == socket.SOCK_DGRAM and (got := receive_buffer(sock)) < BUFFER // 2:
-                    log.info("receive buffer of port %d: %d KiB; net.core.rmem_max allows no more", where.port, got >> 10)
-        undo.pop_all()
-    return bound
 
 
 def _begun(generation: Generation) -> list[asyncio.Task[None]]:
@@ -275,8 +287,12 @@ def banner(generation: Generation) -> str:
     return "\n".join([*summary(generation), f"kdns-{__version__}", system])
 
 
-async def serve(text: str, path: str = "", dns_port: int = 53, started: Callable[[Server], None] = lambda _: None) -> None:
+async def serve(
+    text: str, path: str = "", dns_port: int = 53, started: Callable[[Server], None] = lambda _: None,
+    sharing: Sharing = Sharing.TOLD,
+) -> None:  # fmt: skip
     """Serve until SIGTERM or SIGINT (a second one hurries it); SIGUSR1 reloads. KdnsError where it cannot begin."""
+    raise_limit()
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -285,7 +301,7 @@ async def serve(text: str, path: str = "", dns_port: int = 53, started: Callable
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended)
-    server = Server(text, path, dns_port)
+    server = Server(text, path, dns_port, sharing)
     starting = asyncio.ensure_future(server.start())
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)

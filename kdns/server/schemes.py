@@ -14,12 +14,11 @@ from kdns.server.tcp import Tcp
 
 
 class Served(Protocol):
-    """Something that serves a socket. `listener` may be exchanged at any time; `lost` counts replies that were not sent."""
+    """Something that serves a socket. `listener` may be exchanged at any time; `given_up` is counted by the want of what."""
 
     listener: Listener
 
-    @property
-    def lost(self) -> int: ...
+    def given_up(self) -> dict[str, int]: ...
     async def start(self) -> None: ...
     async def close(self, timeout: float) -> None: ...
 

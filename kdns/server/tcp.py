@@ -61,10 +61,9 @@ class Tcp:
         self._acceptor.start()
         self._sweep()
 
-    @property
-    def lost(self) -> int:
-        """None: a reply goes with its connection."""
-        return 0
+    def given_up(self) -> dict[str, int]:
+        """Connections that made room for others, or found none."""
+        return {"connection": self.connections.put_out}
 
     def _sweep(self) -> None:
         """Close what is idle, too slow, or stuck."""
@@ -168,6 +167,7 @@ class _Connection(asyncio.BufferedProtocol):
                     reply = None
             if reply is not None:
                 entry.hits += 1  # type: ignore[union-attr]
+                entry.streams += 1  # type: ignore[union-attr]
                 hits += 1
                 replies += ((len(reply) + 2).to_bytes(2, "big"), octets[at + 2 : at + 4], reply)
                 space -= len(reply)

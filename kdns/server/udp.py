@@ -65,10 +65,9 @@ class Udp:
         self._v6_head = struct.pack("=H", socket.AF_INET6) + port + bytes(4)
         self._all = ip_address(name[0].partition("%")[0]).is_unspecified and _ask_for_addresses(sock)
 
-    @property
-    def lost(self) -> int:
-        """Replies that could not be sent."""
-        return self._lost
+    def given_up(self) -> dict[str, int]:
+        """Replies that could not be sent, and queries whose turn did not come."""
+        return {"send_buffer": self._lost, "turn": self._backlog.dropped}
 
     async def start(self) -> None:
         """Serve from now on."""
@@ -192,9 +191,9 @@ class Batched(Udp):
         self._batch = mmsg.Batch(sock, self._all)
         self._full = 0  # batches that were full, one after another: more is there
 
-    @property
-    def lost(self) -> int:
-        return self._lost + self._batch.failed
+    def given_up(self) -> dict[str, int]:
+        found = super().given_up()
+        return {**found, "send_buffer": found["send_buffer"] + self._batch.failed}
 
     def _readable(self) -> None:
         lengths = self._batch.receive()

@@ -343,6 +343,36 @@ def test_hits_of_the_memo() -> None:
     assert ["n3.test."] == started
 
 
+def test_what_is_asked_over_tcp_enters_the_memo_where_it_fits_udp() -> None:
+    """And hits are counted by what they came over."""
+    counted: list[tuple[str, int]] = []
+
+    async def answer(query: Any) -> Response:
+        if query.name == "n2.test.":
+            rdata = tuple(b"\xff" + bytes(254) + bytes([i]) for i in range(9))
+            return Response(answer=(RRset(query.name, 16, 0, rdata),), stable_for=9e9)
+        return await known(query)
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        listener = served.listener
+        for blocks in listener.blocks.values():
+            for block in blocks:
+                block.counters.append(lambda fact, times, seconds: counted.append((fact.transport.value, times)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for name in ("n1.test.", "n2.test.", "n1.test.", "n2.test.", "n1.test."):
+            writer.write(framed(question(name)))
+            await read(reader)
+        writer.close()
+        entry = listener.memo.get(question("n1.test.")[2:])
+        assert entry is not None
+        entry.hits += 5  # as a socket of datagrams counts its own
+        listener.memo.fold()
+        return len(listener.memo), listener.counts.hits
+
+    assert (1, 2) == serve(answer, body)
+    assert [("tcp", 1)] * 3 + [("udp", 5), ("tcp", 2)] == counted
+
+
 def test_rotation_is_replayed() -> None:
     async def rotates(query: Any) -> Response:
         rdata = tuple(bytes((10, 0, 0, i)) for i in (1, 2, 3))

@@ -29,7 +29,7 @@ from kdns.cluster.objects import (
     Subset,
     TargetRef,
 )
-from kdns.commands.lines import Lines
+from kdns.core.lines import Lines, Writer
 from kdns.errors import masked, one_line, Refused, SourceError
 from tests.cluster.apiserver.test_reflector import service
 from tests.cluster.apiserver.test_source import kubeconfig, source, until
@@ -333,13 +333,15 @@ def test_one_line(text: str, expected: str | None) -> None:
     assert (expected or text) == one_line(text)
 
 
-def test_lines_of_the_log_have_no_control_characters() -> None:
+def test_lines_of_the_log_have_no_control_characters(tmp_path: Path) -> None:
     record = logging.LogRecord("kdns.plugins.x", logging.ERROR, "", 0, "said %s", ("a\n[ERROR] forged \x1b[2J",), None)
-    assert "[ERROR] plugin/x: said a\\n[ERROR] forged \\x1b[2J" == Lines().format(record)
     try:
         raise ValueError("a\x1b[2J")
     except ValueError as error:
         record.exc_info = (ValueError, error, error.__traceback__)
-    lines = Lines().format(record).splitlines()
-    assert "Traceback (most recent call last):" == lines[1]
+    with (tmp_path / "log").open("w+") as file:
+        Lines(Writer(file.fileno())).emit(record)
+        file.seek(0)
+        lines = file.read().splitlines()
+    assert ["[ERROR] plugin/x: said a\\n[ERROR] forged \\x1b[2J", "Traceback (most recent call last):"] == lines[:2]
     assert "ValueError: a\\x1b[2J" == lines[-1]
