@@ -13,14 +13,16 @@ from kdns.dns.response import Answer, replace, Response
 
 
 class Fallthrough:
-    """The zones of a plugin, and those whose names fall through: none unless said."""
+    """The zones of a plugin, and those whose names fall through: none unless said.
+
+    `kept`: those of its zones that nothing falls through from.
+    """
 
     def __init__(self, zones: Iterable[str], through: Iterable[str] = ()) -> None:
         self.zones = tuple(sorted(set(zones), key=len, reverse=True))  # the longest first
-        self._through = tuple(
-            other for other in dict.fromkeys(through)
-            if any(names.is_below(other, zone) or names.is_below(zone, other) for zone in self.zones)
-        )  # fmt: skip
+        through = tuple(dict.fromkeys(through))
+        self._through = tuple(other for other in through if any(_overlap(other, zone) for zone in self.zones))
+        self.kept = tuple(zone for zone in self.zones if not any(_overlap(other, zone) for other in through))
 
     def zone(self, name: str) -> str | None:
         """The longest of its zones that a name is in; None: it is not the plugin's affair."""
@@ -47,3 +49,7 @@ class Fallthrough:
             depends=other.depends + nothing.depends,
             foreign=other.foreign and nothing.stable_for > 0,
         )
+
+
+def _overlap(one: str, other: str) -> bool:
+    return names.is_below(one, other) or names.is_below(other, one)

@@ -226,6 +226,7 @@ class Kubernetes(Plugin):
         self.block = block
         self._local = options.reverse_local
         self._fallthrough = Fallthrough(origins, options.fallthrough)
+        block.answer_at_once(self._fallthrough.kept)
         self.source = _source(block, options)
         self.store = self.source.store
         self.answers = Answers(self.store, options.schema(origins))

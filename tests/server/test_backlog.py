@@ -2,15 +2,18 @@
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kdns.core.generation import Generation
 from kdns.dns import names
 from kdns.dns.response import Response
 from kdns.server import backlog, mmsg, udp
 from kdns.server.backlog import Backlog, is_near
 from kdns.server.in_flight import InFlight
+from kdns.server.load import load
 from kdns.server.sockets import listen
 from tests.support.stage import addresses, client, known, listener, question
 
@@ -131,3 +134,12 @@ async def _reply(wire: bytes) -> bytes:
     reply = await listener(known).reply(wire, Address("127.0.0.1", 5), Address("127.0.0.1", 53), Transport.TCP)
     assert reply is not None
     return reply[2:]
+
+
+def test_a_zone_that_a_cluster_answers_from_memory_is_near(tmp_path: Path) -> None:
+    """Where it falls through, what it does not have waits for others."""
+    (tmp_path / "empty.yaml").write_text("")
+    generation = Generation()
+    options = f"manifests {tmp_path}/empty.yaml\n fallthrough in-addr.arpa"
+    load(f". {{\n kubernetes cluster.local in-addr.arpa {{\n {options}\n }}\n}}\n", generation=generation)
+    assert [(names.wire("cluster.local."),)] == [listener.near for listener in generation.listeners.values()]
