@@ -84,6 +84,7 @@ class Block:
         self.view = ""  # the name of the *view*
         self.near: tuple[str, ...] = ()  # zones that are answered from memory, without waiting
         self.memoized = False
+        self.is_told_apart = True  # does the question, and the audience, tell whether it takes a query?
         self.audiences: list[Callable[[str], bytes]] = []
         self.counters: list[Callable[[Fact, int, float], None]] = []
         self.witnesses: list[Callable[[Exchange], None]] = []
@@ -280,6 +281,7 @@ class Block:
             if plugin.overrides("report"):
                 self._report = plugin.report
         self.memoized = not self.witnesses and all(map(_leaves_the_memo, every))
+        self.is_told_apart = all(_leaves_the_memo(plugin) for plugin in every if plugin.overrides("takes"))
 
     async def answer(self, query: Query) -> Answer:
         """What the chain says. The one place where an error of a plugin is caught."""

@@ -5,7 +5,8 @@ No sockets here: `server` looks into `Listener.memo` and calls `Listener.reply`.
 Rules that must never be broken:
 
 - What a client may not have is never in the memo under a key that the client can have: a block whose answers depend on who
-  asks is not memoized, or says its audience, which is then part of each key here (see `plugin`).
+  asks is not memoized, or says its audience, which is then part of each key here (see `plugin`). Where it depends on more
+  than that whether a block takes a query at all, nothing here is memoized; nor is an alias whose target such a block has.
 - What waited while anything changed, and depends on something, is not stored.
 - A reply over TCP is stored only where it would be the same over UDP, and one of an older generation not at all.
 """
@@ -22,7 +23,7 @@ from kdns.core.plugin import Exchange, Fact
 from kdns.dns import names
 from kdns.dns.encoding import encode, refusal
 from kdns.dns.query import Address, decode, Query, Transport
-from kdns.dns.response import Answer, Response, Stream
+from kdns.dns.response import Answer, replace, Response, Stream
 from kdns.dns.ring import Ring
 from kdns.dns.types import RCODES, TC
 from kdns.errors import FormatError
@@ -75,6 +76,7 @@ class Listener:
         self.memo = Memo(self._fold, budget) if later is None else Memo(self._fold, budget, later)
         self.audience: Callable[[Address | bytes], bytes] | None = None  # of a client, where a block asks who it is
         self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
+        self._memoized = True
         self._audiences: list[Callable[[str], bytes]] = []
         self._by_client: dict[bytes, bytes] = {}
         self._facts: dict[Fact | None, Fact | None] = {}  # those that entries of the memo share
@@ -82,6 +84,7 @@ class Listener:
     def add(self, zone: str, block: Block) -> None:
         """The block serves the zone here."""
         self.blocks.setdefault(zone, []).append(block)
+        self._memoized &= block.is_told_apart
         if self not in block.listeners:
             block.listeners.append(self)
             self._audiences += block.audiences
@@ -105,9 +108,12 @@ class Listener:
         return "", None
 
     async def answer(self, query: Query) -> Answer:
-        """What the server blocks here say to a query."""
+        """What the server blocks here say to a query that stands for another, as for the target of an alias."""
         _, block = self.find(query)
-        return UNANSWERED if block is None else await block.answer(query)
+        answer = UNANSWERED if block is None else await block.answer(query)
+        if block is not None and not block.memoized and isinstance(answer, Response):
+            return replace(answer, stable_for=0.0)
+        return answer
 
     async def reply(self, wire: bytes, client: Address | bytes, local: Address | bytes, transport: Transport) -> Reply:
         """A message and its reply, the id included; None for silence. Never raises for what the message says.
@@ -143,7 +149,8 @@ class Listener:
             fact = self._fact(zone, block, query, response, len(octets) + 2) if block.counters else None
             if fact is not None or block.witnesses:
                 _tell(block, query, response, fact, octets)
-            if response.stable_for and block.memoized and query.memoizable and len(octets) + 2 <= query.takes(block.udp_size):
+            keep = response.stable_for and block.memoized and self._memoized and query.memoizable
+            if keep and len(octets) + 2 <= query.takes(block.udp_size):
                 self._remember(block, query, response, made, changes, fact)
         return wire[:2] + octets
 

@@ -13,7 +13,7 @@ from kdns.core.listener import Messages
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns.query import Address, Query, Transport
 from kdns.dns.response import Answer, replace, Response, RRset, SILENCE, Stream
-from kdns.dns.types import AXFR, REFUSED, SOA, TC
+from kdns.dns.types import AXFR, CNAME, REFUSED, SOA, TC
 from kdns.server.load import load
 from tests.support.configured import add, ask, Fixed, generation_of, in_block, listener_of, LOCAL
 
@@ -137,6 +137,49 @@ def test_several_server_blocks_of_one_zone() -> None:
     ]  # who is not taken is the affair of the zone above
     assert 0 == len([key for key in (listener.memo.find(b""),) if key is not None])
     assert not first.memoized
+
+
+def test_where_a_view_decides_the_memo_is_out_for_those_whom_it_does_not_take() -> None:
+    """Or whoever the view takes would get what the others got."""
+    generation = viewed(View(ALLOWED.host))
+    assert ["NOERROR", "NXDOMAIN"] * 2 == codes(generation, DENIED, ALLOWED, DENIED, ALLOWED)
+    assert 0 == len(listener_of(generation).memo)
+
+
+def test_a_view_that_names_its_audience_keeps_the_memo() -> None:
+    class Sorted(View):
+        def audience(self, client: str) -> bytes:
+            return b"x" if client == self.client else b""
+
+    generation = viewed(Sorted(ALLOWED.host))
+    assert ["NOERROR", "NXDOMAIN"] * 2 == codes(generation, DENIED, ALLOWED, DENIED, ALLOWED)
+    assert 2 == len(listener_of(generation).memo)
+
+
+def viewed(view: Plugin) -> Generation:
+    """Two server blocks of one zone: one that a view guards and has no names, and one for everybody else."""
+    generation = load(". {\n}\n")
+    guarded = load(". {\n}\n").blocks[0]
+    guarded.complete([("view", view), ("fixed", Fixed(Response(rcode=3, stable_for=math.inf)))])
+    generation.blocks[0].complete([("fixed", Fixed(STABLE))])
+    listener = listener_of(generation)
+    listener.blocks.clear()
+    for block in (guarded, generation.blocks[0]):
+        block.listeners.clear()
+        listener.add(".", block)
+    return generation
+
+
+def test_an_alias_into_a_guarded_server_block_is_not_kept() -> None:
+    alias = Response(answer=(RRset("alias.", CNAME, 5, (b"\3web\1b\0",)),), stable_for=math.inf, depends=("alias",))
+    generation = load("alias. {\n}\nb. {\n}\n")
+    first, guarded = generation.blocks
+    first.complete([("alias", Fixed(lambda query: first.follow(query, alias)))])
+    guarded.complete([("gate", Gate()), ("fixed", Fixed(lambda query: replace(STABLE, answer=(WEB._replace(name=query.name),))))])
+    for client, count in ((ALLOWED, 2), (DENIED, 1)):
+        reply = asyncio.run(ask(generation, "alias.", client=client))
+        assert count == len(reply.answer) or reply.rcode() == REFUSED
+    assert 0 == len(listener_of(generation).memo)
 
 
 # ---------------------------------------------------------------- several messages
