@@ -174,7 +174,7 @@ def test_an_alias_into_a_guarded_server_block_is_not_kept() -> None:
     alias = Response(answer=(RRset("alias.", CNAME, 5, (b"\3web\1b\0",)),), stable_for=math.inf, depends=("alias",))
     generation = load("alias. {\n}\nb. {\n}\n")
     first, guarded = generation.blocks
-    first.complete([("alias", Fixed(lambda query: first.follow(query, alias)))])
+    first.complete([("alias", Fixed(lambda query: first.follow(query, alias, ())))])
     guarded.complete([("gate", Gate()), ("fixed", Fixed(lambda query: replace(STABLE, answer=(WEB._replace(name=query.name),))))])
     for client, count in ((ALLOWED, 2), (DENIED, 1)):
         reply = asyncio.run(ask(generation, "alias.", client=client))
