@@ -283,7 +283,8 @@ def test_any_fault_costs_few_requests_and_leaves_nothing_wrong(
             assert f.store.synced
             before, began = api.count("services"), time.monotonic()
             await asyncio.sleep(0.1)
-            assert api.count("services") - before <= 6 + (time.monotonic() - began) / 0.05
+            few = 18 if "paged" in when else 6  # each list anew takes three pages; a hot loop would make hundreds of requests
+            assert api.count("services") - before <= few + (time.monotonic() - began) / 0.05
             api.put("services", service("g", "10.96.0.7"))
             await f.until_equal()
             await api.until(lambda: f.source.why_not() is None, "the trouble over")
