@@ -17,7 +17,7 @@ _PLACE = re.compile(r"\{([0-9]{1,3})\}")
 class Pattern:
     """A regular expression; ValueError where it is none. It is searched for anywhere in a text, as Go does it."""
 
-    __slots__ = ("_search", "groups", "text")
+    __slots__ = ("_search", "groups", "names", "text")
 
     def __init__(self, text: str) -> None:
         if len(text) > LONGEST:
@@ -25,6 +25,7 @@ class Pattern:
         compiled = _compile(text)
         self.text = text
         self.groups: int = compiled.groups
+        self.names: dict[str, int] = dict(compiled.groupindex)  # groups that have a name
         self._search = compiled.search
 
     def matches(self, text: str) -> bool:

@@ -94,6 +94,7 @@ class Block:
         self.edns_options: frozenset[int] = frozenset()  # codes of the client's EDNS options that may change an answer
         self.recursive = False  # do others answer what is not known here? Then all replies say RA
         self._handler: Handler = _end
+        self._any_class = False
         self._of_other_classes: Handler = _end
         self._transfers = False  # are zone transfers some plugin's affair?
         self._panics = behind.metrics.counter("coredns_panics_total", "Errors of kdns's own that met a query.")
@@ -255,6 +256,10 @@ class Block:
         """What is not known here is asked of upstreams, names of other classes than IN as well."""
         self.recursive = True
 
+    def answer_any_class(self) -> None:
+        """Names of other classes than IN are answered here, upstreams or not."""
+        self._any_class = True
+
     def heed_options(self, codes: frozenset[int]) -> None:
         """EDNS options of these codes may change an answer: nobody else may have it."""
         self.edns_options |= codes
@@ -270,7 +275,7 @@ class Block:
         self.plugins = plugins
         every = [plugin for _, plugin in plugins]
         self._handler = chain(every, _end)
-        if self.recursive:
+        if self.recursive or self._any_class:
             self._of_other_classes = chain([plugin for plugin in every if not plugin.internet_only], _end)
         self._transfers = any(name == "transfer" for name, _ in plugins)
         self.counters = [plugin.count for plugin in every if plugin.overrides("count")]

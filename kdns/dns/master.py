@@ -49,6 +49,28 @@ def read(path: str, origin: str, text_of: Callable[[str], str]) -> Master:
     return Master(reader.rrsets, tuple(dict.fromkeys(reader.files)), (*reader.outside(), *reader.beside_aliases()))
 
 
+def record(text: str, ttl: int = 3600) -> RRset:
+    """The one record that a text says, `a.example. 60 IN A 192.0.2.1`, of whatever class; ValueError where it is none.
+
+    Names in it are relative to the root; a record that states no TTL has this one (seconds).
+    """
+    entries = list(_lines(text.strip()))
+    if len(entries) != 1:
+        raise ValueError(f"'{text}' is not one record")
+    _, _, (owner, *words) = entries[0]
+    for word in words[:2]:
+        seconds = _seconds(word)
+        if seconds is not None:
+            ttl = seconds
+        elif word.upper() != "IN" and not _CLASSES.fullmatch(word):
+            break
+        del words[0]
+    if not words:
+        raise ValueError(f"'{text}' has no type")
+    type = _type(words[0].upper())
+    return RRset(names.absolute(names.relative(owner, ".")), type, ttl, (rdata.to_wire(type, " ".join(words[1:]), "."),))
+
+
 class _Unbalanced(ValueError):
     """What begins on a line and does not end."""
 

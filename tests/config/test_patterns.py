@@ -19,6 +19,10 @@ def test_what_is_found(pattern: str, text: str, expected: tuple[str, ...] | None
     assert (expected, expected is not None) == (found.find(text), found.matches(text))
 
 
+def test_groups_by_name() -> None:
+    assert {"a": 1, "b": 3} == Pattern("(?P<a>x)(y)?(?<b>z)").names
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [

@@ -8,6 +8,7 @@ import dns.zone
 import pytest
 
 from kdns.dns import master, names
+from kdns.dns.response import RRset
 from kdns.dns.types import SOA
 from kdns.dns.zone import Zone
 from kdns.errors import FileError, ZoneFileError
@@ -156,3 +157,36 @@ def test_odd_words_end_in_one_line(text: str) -> None:
     with pytest.raises(ZoneFileError) as caught:
         read(f"{TOP}a {text} A x")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.example. 60 IN A 192.0.2.1", RRset("a.example.", 1, 60, (b"\xc0\x00\x02\x01",))),
+        (" A.example IN 1m A 192.0.2.1 ; so", RRset("a.example.", 1, 60, (b"\xc0\x00\x02\x01",))),
+        ("a CH A 192.0.2.1", RRset("a.", 1, 3600, (b"\xc0\x00\x02\x01",))),
+        ("a.example. 60 CNAME b", RRset("a.example.", 5, 60, (b"\x01b\x00",))),
+        (". 5 SOA a b (1 2\n3 4 5)", RRset(".", 6, 5, (b"\x01a\0\x01b\0" + b"".join(n.to_bytes(4, "big") for n in range(1, 6)),))),
+    ],
+)
+def test_one_record(text: str, expected: RRset) -> None:
+    assert expected == master.record(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "'' is not one record"),
+        ("a A 192.0.2.1\nb A 192.0.2.2", "'a A 192.0.2.1\nb A 192.0.2.2' is not one record"),
+        ("a.example. 60 IN", "'a.example. 60 IN' has no type"),
+        ("a.example. 60 IN IN A 192.0.2.1", "unknown type 'IN'"),
+        ("a.example. A 10.0.0", "'10.0.0' is not an IP address"),
+        ("a..example. A 10.0.0.1", "'a..example.' is not a domain name: a label is empty"),
+        ("a ANY x", "no record is of type ANY"),
+        ('a TXT "x', "a string that does not end on its line"),
+    ],
+)
+def test_what_is_not_one_record(text: str, expected: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        master.record(text)
+    assert expected == str(caught.value)

@@ -19,7 +19,6 @@ from tests.support.mapped import mapped
 FOLDER = ROOT / "tests" / "corefiles"
 QUESTIONS: dict[str, dict[str, Any]] = json.loads((FOLDER / "questions.json").read_text())
 AWAITED = {
-    "aks": "template",
     "aks-localdns": "nsid",
     "autopath": "autopath",
     "gardener": "rewrite",
