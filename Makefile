@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-lowest test-image test-switch lint wheel sdist image lock audit sbom \
+.PHONY: setup run test test-clients test-lowest test-image test-switch lint wheel sdist image lock audit sbom \
     bench bench-cluster bench-pod soak rollout clean
 
 setup: $(VENV)/.made
@@ -19,6 +19,10 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# real clients and forwarders in a network namespace, kdns on port 53 of it; root. A part of `make test`
+test-clients: setup
+	$(BIN)/python -m pytest tests/clients
 
 # CoreDNS replaced by kdns and put back, over a real control plane; CoreDNS is built once with Go (some minutes)
 test-switch: setup
