@@ -20,7 +20,9 @@ def main(argv: list[str] | None = None) -> int:
         status: int = importlib.import_module(f"kdns.commands.{name}").run(rest)
         return status
     except KdnsError as error:
-        print(f"kdns: {error}", file=sys.stderr)
+        from kdns.commands.lines import say_error
+
+        say_error(str(error))
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,9 +11,8 @@ from kdns.server.load import load, notes, summary
 
 def run(words: list[str]) -> int:
     """Say what would be served, or what keeps it from being served."""
-    parser = flags_of_all()
-    parser.prog = "kdns check"
-    flags = parser.parse_args(words)
+    parser = flags_of_all("kdns check", "Is a Corefile right? Nothing is served.")
+    flags = parser.read(words)
     port = 53 if flags.port is None else flags.port
     text, path = corefile(flags.conf, port)
 
@@ -23,7 +22,7 @@ def run(words: list[str]) -> int:
         await generation.close()
         return lines
 
-    log_to_stdout()
+    log_to_stdout(flags.log_format)
     found = asyncio.run(check())
     end_all()
     print("\n".join(found))

@@ -8,10 +8,15 @@ from pathlib import Path
 from kdns.server.load import read_corefile
 
 DEFAULT = ".:{port} {{\n    whoami\n    log\n}}\n"  # CoreDNS's own, where there is no Corefile
+NO_COREFILE = (
+    "no Corefile here (-conf names one): as CoreDNS, whoami and log for all names; kdns --manifests FILE serves the names of "
+    "a cluster, kdns help shows more"
+)
+RESOLV_CONF = "/etc/resolv.conf"
 
 LABORATORY = """.:{port} {{
     bind {addresses}
-    errors
+    errors{around}
     kubernetes cluster.local in-addr.arpa ip6.arpa {{
         manifests {paths}{options}
         pods insecure
@@ -31,11 +36,24 @@ def corefile(conf: str | None, port: int) -> tuple[str, str]:
     return read_corefile(path), "" if path in ("-", "stdin") else path
 
 
-def laboratory(paths: list[str], port: int, options: Sequence[str] = ()) -> str:
-    """A Corefile for manifests, on the machine's own addresses alone."""
-    quoted = " ".join('"' + (path if path == "-" else os.path.abspath(path)).replace('"', '\\"') + '"' for path in paths)
-    more = "".join(f"\n        {option}" for option in options)
-    return LABORATORY.format(port=port, addresses=" ".join(own_addresses()), paths=quoted, options=more)
+def laboratory(paths: Sequence[str], port: int, options: Sequence[str] = (), hosts: str = "", forward: str = "") -> str:
+    """A Corefile for manifests, on the machine's own addresses alone.
+
+    `hosts` is a file of names that go before the cluster's, `forward` who is asked for all others: an address, or a file such
+    as /etc/resolv.conf.
+    """
+    around = [f"hosts {_quoted(hosts)} {{\n        fallthrough\n    }}"] * bool(hosts)
+    if forward:
+        around += ["cache 30", "loop", f"forward . {_quoted(forward) if os.path.exists(forward) else forward}"]
+    return LABORATORY.format(
+        port=port, addresses=" ".join(own_addresses()), paths=" ".join(map(_quoted, paths)),
+        options="".join(f"\n        {option}" for option in options), around="".join(f"\n    {each}" for each in around),
+    )  # fmt: skip
+
+
+def _quoted(path: str) -> str:
+    """A path as a word of a Corefile, whatever folder that is read from."""
+    return '"' + (path if path == "-" else os.path.abspath(path)).replace('"', '\\"') + '"'
 
 
 def sample() -> str:

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdns import __version__, plugins
-from kdns.commands.corefiles import corefile, laboratory
+from kdns.commands.corefiles import corefile, laboratory, NO_COREFILE, RESOLV_CONF
+from kdns.commands.flags import Parser
 from kdns.commands.flags import parser as flags_of_all
-from kdns.commands.lines import log_to_stdout
+from kdns.commands.lines import log_to_stdout, say
 from kdns.core.generation import Generation
-from kdns.core.lines import end_all, stdout
+from kdns.core.lines import end_all
 from kdns.errors import KdnsError
 from kdns.server.run import banner, serve, Server
 from kdns.server.sockets import Sharing
@@ -30,49 +31,62 @@ def run(words: list[str]) -> int:
 
 
 def _serve(words: list[str]) -> int:
-    parser = flags_of_all()
-    parser.add_argument("--manifests", nargs="+", metavar="PATH", help="serve the cluster that these files describe")
-    parser.add_argument("--lenient", action="store_true", help="take manifests that are almost right as they are")
-    parser.add_argument("--pod-ips", metavar="CIDR", help="where Pods of workloads in manifests get addresses (10.244.0.0/16)")
-    parser.add_argument(
-        "--share-port", action="store_true",
-        help="with --manifests: serve beside another kdns that has the port, each getting a part of the queries",
-    )  # fmt: skip
-    parser.add_argument("-pidfile", "--pidfile", metavar="FILE", help="where to write the process id")
-    parser.add_argument("-plugins", "--plugins", action="store_true", help="list the plugins, in their order")
-    parser.add_argument("-quiet", "--quiet", action="store_true", help="say nothing at start")
-    parser.add_argument("-version", "--version", action="store_true", help="show the version")
-    flags = parser.parse_args(words)
+    parser = _parser()
+    flags = parser.read(words)
     if flags.version:
         print(f"kdns-{__version__}\n{sys.platform}/{platform.machine()}, Python {platform.python_version()}")
         return 0
     if flags.plugins:
         print("\n".join(f"dns.{name}" for name in plugins.ORDER if _served(name)))
         return 0
+    if not flags.manifests and (alone := [f"--{name}" for name in ("forward", "hosts") if getattr(flags, name)]):
+        parser.error(f"{alone[0]} goes with --manifests; in a Corefile it is a plugin")
+    log_to_stdout(flags.log_format, flags.quiet)
     if flags.manifests:
         if flags.conf:
             parser.error("-conf and --manifests exclude each other")
         port = 1053 if flags.port is None else flags.port
         options = ["lenient"] * flags.lenient + ([f'pod_ips "{flags.pod_ips}"'] if flags.pod_ips else [])
-        text, path = laboratory(flags.manifests, port, options), ""
+        text, path = laboratory(flags.manifests, port, options, flags.hosts or "", flags.forward or ""), ""
     else:
         port = 53 if flags.port is None else flags.port
         text, path = corefile(flags.conf, port)
-
     sharing = Sharing.REFUSED if flags.manifests and not flags.share_port else Sharing.TOLD
+    with _written(flags.pidfile, os.getpid()), contextlib.ExitStack() as files:
 
-    def started(server: Server) -> None:
-        if not flags.quiet:
-            for line in (*banner(server.generation).splitlines(), *_hint(server.generation)):
-                stdout().write(line)
+        def started(server: Server) -> None:
+            ports = [where.port for where in server.generation.listeners]
+            files.enter_context(_written(flags.port_file, *ports[:1]))
+            if not flags.quiet:
+                told = [] if path or flags.conf or flags.manifests else [NO_COREFILE]
+                say("\n".join([banner(server.generation), *told, *_hint(server.generation)]))
 
-    log_to_stdout()
-    with _pidfile(flags.pidfile):
         try:
             asyncio.run(serve(text, path, port, started, sharing))
         finally:
             end_all()
     return 0
+
+
+def _parser() -> Parser:
+    parser = flags_of_all(epilog="kdns help lists the commands, such as kdns check, and the plugins.")
+    parser.add_argument(
+        "--manifests", nargs="+", action="extend", metavar="PATH", help="serve the cluster that these files describe"
+    )
+    parser.add_argument(
+        "--forward", nargs="?", const=RESOLV_CONF, metavar="FILE|IP",
+        help=f"with --manifests: who is asked for all other names ({RESOLV_CONF})",
+    )  # fmt: skip
+    parser.add_argument("--hosts", metavar="FILE", help="with --manifests: names as in /etc/hosts, before the cluster's")
+    parser.switch("lenient", "with --manifests: take what is almost right as it is")
+    parser.add_argument("--pod-ips", metavar="CIDR", help="with --manifests: where Pods of workloads get addresses (10.244.0.0/16)")
+    parser.switch("share-port", "with --manifests: serve beside another kdns on the port, each getting a part of the queries")
+    parser.flag("pidfile", "FILE", "where to write the process id")
+    parser.flag("port-file", "FILE", "where to write the port, once it is served")
+    parser.switch("plugins", "list the plugins, in their order")
+    parser.switch("quiet", "write warnings, errors and what plugins log of queries, and nothing else")
+    parser.switch("version", "show the version")
+    return parser
 
 
 def _hint(generation: Generation) -> list[str]:
@@ -86,19 +100,24 @@ def _hint(generation: Generation) -> list[str]:
 
 
 @contextlib.contextmanager
-def _pidfile(path: str | None) -> Iterator[None]:
-    """A file with the process id, for as long as the process lives."""
+def _written(path: str | None, *numbers: int) -> Iterator[None]:
+    """A file with a number, for as long as it holds. It appears as a whole: whoever waits for it may read it at once."""
     if not path:
         yield
         return
+    is_file = Path(path).is_file() or not Path(path).exists()  # else /dev/stdout, say
     try:
-        Path(path).write_text(f"{os.getpid()}\n")
+        new = f"{path}.new" if is_file else path
+        Path(new).write_text("".join(f"{number}\n" for number in numbers))
+        if is_file:
+            os.replace(new, path)
     except OSError as error:
         raise KdnsError(f"cannot write {path}: {error.strerror}") from None
     try:
         yield
     finally:
-        Path(path).unlink(missing_ok=True)
+        if is_file:
+            Path(path).unlink(missing_ok=True)
 
 
 def _served(name: str) -> bool:

@@ -52,6 +52,7 @@ class Generation:
         self.files: dict[str, str] = {}  # what it was made from, text by path: the Corefile and what it imports
         self.reloads: Callable[[], Awaitable[bool]] = _cannot_reload  # soon; whether it could be done
         self.stopping = False
+        self.port = 0  # the one that port 0 stands for
         self.most_in_flight = MOST_IN_FLIGHT
         self.kept: dict[Any, Any] = {}
         self._before: dict[Any, Any] = before.kept if before is not None else {}
@@ -71,6 +72,14 @@ class Generation:
             counts = self.keep(("listener", where), Counts)
             self.listeners[where] = Listener(server, counts, budget, self._later)
         return self.listeners[where]
+
+    def take_port(self, port: int) -> None:
+        """Listeners of port 0 are at this one; 0 where it is not known yet."""
+        for where, listener in self.listeners.items() if port else ():
+            if not where.port:
+                listener.server = f"{listener.server.removesuffix(':0')}:{port}"
+        self.listeners = {where._replace(port=where.port or port): listener for where, listener in self.listeners.items()}
+        self.port = port
 
     def keep(self, key: Any, make: Callable[[], T]) -> T:
         """What outlives a reload: the thing that the generation before made under an equal key, or a new one."""

@@ -11,12 +11,14 @@ Rules that must never be broken:
 """
 
 import asyncio
+import json
 import logging
 import os
 import select
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, UTC
 
 from kdns.errors import one_line
 
@@ -25,6 +27,7 @@ PIECE = 4096  # a pipe that takes something takes that much (PIPE_BUF)
 AT_ONCE = 64  # pieces, then the event loop has its turn
 PAUSE = 0.02  # seconds until a pipe that is full is tried again
 A_SECOND = 200  # lines of one logger
+PLUGINS = "kdns.plugins."  # how the names of plugins' loggers begin
 
 
 class Writer:
@@ -32,6 +35,7 @@ class Writer:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self.json = False  # is each line a JSON object?
         self.dropped = 0
         self._lost = 0  # since the last line that was taken
         self._waiting = bytearray()
@@ -47,7 +51,7 @@ class Writer:
             self._lost += 1
             return
         if self._lost:
-            self._waiting += b"[WARNING] %d lines were left out: nobody took them\n" % self._lost
+            self._waiting += self.line("WARNING", f"{self._lost} lines were left out: nobody took them").encode() + b"\n"
             self._lost = 0
         self._waiting += one_line(line).encode(errors="backslashreplace") + b"\n"
         try:
@@ -57,6 +61,12 @@ class Writer:
             return
         if self._flushing is None or self._loop is not loop:
             self._loop, self._flushing = loop, loop.call_soon(self._flush)
+
+    def line(self, level: str, text: str, plugin: str = "", traceback: str = "") -> str:
+        """What is said as a line: `[INFO] plugin/reload: …`, or a JSON object."""
+        if self.json:
+            return json_object(level, text, plugin, traceback)
+        return f"[{level}] plugin/{plugin}: {text}" if plugin else f"[{level}] {text}"
 
     def write_from_anywhere(self, line: str) -> None:
         """The same from any thread."""
@@ -105,6 +115,13 @@ class Writer:
                 self._poll.poll(1000 * PAUSE)
 
 
+def json_object(level: str, text: str, plugin: str = "", traceback: str = "") -> str:
+    """What is said as a JSON object on one line, with CoreDNS's fields; those that are empty are left out."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    fields = {"time": at, "level": level, "msg": text, "plugin": plugin, "traceback": traceback}
+    return json.dumps({name: value for name, value in fields.items() if value}, ensure_ascii=False)
+
+
 _writers: dict[int, Writer] = {}
 
 
@@ -124,7 +141,7 @@ def end_all() -> None:
 
 
 class Lines(logging.Handler):
-    """The log of the process, as CoreDNS writes it: `[INFO] plugin/reload: …`."""
+    """The log of the process, as CoreDNS writes it."""
 
     def __init__(self, writer: Writer, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -133,29 +150,24 @@ class Lines(logging.Handler):
         self._said: dict[str, int] = {}  # by logger, in this second
 
     def emit(self, record: logging.LogRecord) -> None:
-        origin = _origin(record.name)
+        plugin = record.name.removeprefix(PLUGINS) if record.name.startswith(PLUGINS) else ""
         second = int(self._clock())
         if second != self._second:
             self._begin(second)
-        said = self._said[origin] = self._said.get(origin, 0) + 1
+        said = self._said[plugin] = self._said.get(plugin, 0) + 1
         if said > A_SECOND:
             self._writer.dropped += 1
             return
-        self._writer.write_from_anywhere(f"[{record.levelname}] {origin}{record.getMessage()}")
-        if record.exc_info:
-            for line in logging.Formatter().formatException(record.exc_info).splitlines():
+        traceback = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        self._writer.write_from_anywhere(self._writer.line(record.levelname, record.getMessage(), plugin, traceback))
+        if traceback and not self._writer.json:
+            for line in traceback.splitlines():
                 self._writer.write_from_anywhere(line)
 
     def _begin(self, second: int) -> None:
         """A second begins: what was left out in the last one is told."""
-        for origin, said in self._said.items():
+        for plugin, said in self._said.items():
             if said > A_SECOND:
-                lost = f"[WARNING] {origin}{said - A_SECOND} lines were left out: more than {A_SECOND} in a second"
-                self._writer.write_from_anywhere(lost)
+                lost = f"{said - A_SECOND} lines were left out: more than {A_SECOND} in a second"
+                self._writer.write_from_anywhere(self._writer.line("WARNING", lost, plugin))
         self._said, self._second = {}, second
-
-
-def _origin(logger: str) -> str:
-    """What stands before the lines of a logger; nothing where it is no plugin."""
-    prefix = "kdns.plugins."
-    return f"plugin/{logger[len(prefix) :]}: " if logger.startswith(prefix) else ""

@@ -20,7 +20,8 @@ Syntax
     - `format json` writes one JSON object a line instead: `time`, `level`, `plugin`, `client_ip`, `client_port`,
       `qname`, `qtype`, `qclass`, `protocol`, `id`, `opcode`, `request_size`, `dnssec_ok`, `bufsize`, `rcode`,
       `response_size`, `duration_seconds` (all as CoreDNS has them), then `flags`, `answered_by` (a plugin),
-      `upstream` and `cache` where they had a part, `answers` as text (the first 20), and `error`: why.
+      `upstream` and `cache` where they had a part, `answers` as text (the first 20), and `error`: why. The flag
+      `-log-format json` does the same for each line of the process; a FORMAT then fills the field `msg`.
 
     The words: `{type}`, `{name}`, `{class}`, `{proto}`, `{remote}` and `{local}` (addresses), `{port}` (the
     client's), `{size}` and `{rsize}` (octets of query and reply), `{rcode}`, `{duration}`, `{>rflags}`, `{>id}`,
@@ -66,6 +67,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, UTC
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -122,11 +124,15 @@ class Log(Plugin):
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         zones, form = options.where
-        line = json_line if options.format else line_of(form)
+        self.writer = stdout()
+        line = line_of(form)
+        if self.writer.json and form != COMMON:
+            line = partial(json_line, text=line_of(form, head=""))
+        elif self.writer.json or options.format:
+            line = json_line
         every = frozenset(CLASSES) if "all" in options.class_ or not options.class_ else frozenset(options.class_)
         self.rules = [Rule(zone, every, line) for zone in zones]
         self.block = block
-        self.writer = stdout()
 
     def witness(self, exchange: Exchange) -> None:
         """The first *log* of a server block has the rules of all of them."""
@@ -198,10 +204,10 @@ WORDS: dict[str, Callable[[Exchange], str]] = {
 }
 
 
-def line_of(form: str) -> Callable[[Exchange], str]:
+def line_of(form: str, head: str = "[INFO] ") -> Callable[[Exchange], str]:
     """A format as a function that writes lines; braces around what is no word stay as they are."""
     form = form.replace("{common}", COMMON).replace("{combined}", COMBINED)
-    fixed = ["[INFO] "]
+    fixed = [head]
     words: list[Callable[[Exchange], str]] = []
     for part in re.split(r"(\{[^{}]*\})", form):
         word = WORDS.get(part[1:-1].removeprefix(">")) if part.startswith("{") else None
@@ -213,8 +219,8 @@ def line_of(form: str) -> Callable[[Exchange], str]:
     return lambda it: fixed[0] + "".join([word(it) + after for word, after in zip(words, fixed[1:], strict=True)])
 
 
-def json_line(it: Exchange) -> str:
-    """A JSON object; its first fields are CoreDNS's."""
+def json_line(it: Exchange, text: Callable[[Exchange], str] | None = None) -> str:
+    """A JSON object; its first fields are CoreDNS's. `text` is a format of the user's own: its line is the field `msg`."""
     query, response = it.query, it.response
     fields: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
@@ -247,6 +253,8 @@ def json_line(it: Exchange) -> str:
         del fields["cache"]
     if not fields["error"]:
         del fields["error"]
+    if text is not None:
+        fields["msg"] = text(it)
     return msgspec.json.encode(fields).decode()
 
 

@@ -131,5 +131,5 @@ def summary(generation: Generation) -> list[str]:
         for address in block.addresses or [""]:
             for key in block.parsed.keys:
                 scheme = "" if key.scheme == "dns" else f"{key.scheme}://"
-                lines[f"{scheme}{key.zone}:{key.port}" + (f" on {address}" if address else "")] = None
+                lines[f"{scheme}{key.zone}:{key.port or generation.port}" + (f" on {address}" if address else "")] = None
     return list(lines)

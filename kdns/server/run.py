@@ -32,9 +32,10 @@ from kdns.server.http import Http
 from kdns.server.in_flight import InFlight
 from kdns.server.load import load, notes, read_corefile, summary
 from kdns.server.schemes import SCHEMES, Served
-from kdns.server.sockets import BUFFER, listen, receive_buffer, Sharing
+from kdns.server.sockets import BUFFER, listen, listen_alike, receive_buffer, Sharing
 
 log = logging.getLogger(__name__)
+reloads = logging.getLogger("kdns.reloads")  # lines that scripts wait for, in the words of CoreDNS
 
 AGAIN = 5.0  # seconds until a plugin's run() that failed is begun again
 DRAIN = 5.0  # seconds that queries in flight have to end
@@ -46,10 +47,15 @@ Bound = dict[Where, list[socket.socket]]
 class Server:
     """All that one process serves. `text` is the Corefile; with a `path` a reload reads it anew.
 
-    `sharing` is what to do at the start about a port that another process has and would share.
+    `sharing` is what to do at the start about a port that another process has and would share. What belongs to the process,
+    such as when garbage is collected, is left alone unless the server owns it.
     """
 
-    def __init__(self, text: str, path: str = "", dns_port: int = 53, sharing: Sharing = Sharing.TOLD) -> None:
+    def __init__(
+        self, text: str, path: str = "", dns_port: int = 53, sharing: Sharing = Sharing.TOLD, owns_process: bool = False
+    ) -> None:
+        self._settle = _settle if owns_process else lambda: None
+        self._any_port = 0  # the one that port 0 stands for
         self.text, self.path, self.dns_port, self.sharing = text, path, dns_port, sharing
         self.generation = Generation()
         self.in_flight = InFlight()
@@ -69,13 +75,14 @@ class Server:
         """Configure, bind and serve; KdnsError where that cannot be."""
         await self._take_over(self.text)
         self._tick()
-        _settle()
+        self._settle()
 
     async def reload(self) -> bool:
         """Read the Corefile again and serve what it says now; False, and a line in the log, where that cannot be."""
         async with self._one_reload:
             if self.generation.stopping:
                 return False
+            reloads.info("Reloading")
             try:
                 text = read_corefile(self.path) if self.path else self.text
                 await self._take_over(text)
@@ -88,7 +95,7 @@ class Server:
                 log.exception("reload failed, the configuration before stays")
                 return False
             self.text = text
-            log.info("reloaded")
+            reloads.info("Reloading complete")
             return True
 
     def request_reload(self) -> asyncio.Task[bool]:
@@ -133,7 +140,9 @@ class Server:
         http: dict[str, socket.socket] = {}
         try:
             load(text, self.path or "Corefile", self.dns_port, new)
+            new.take_port(self._any_port)
             bound = self._bind([where for where in new.listeners if where not in self._sockets])
+            bound = self._at_any_port(new, bound)
             http = self._http.bind(new.pages, self.sharing)
             if not old.blocks:  # while things start, health and readiness are already to be seen
                 await self._http.serve(new.pages, http)
@@ -155,20 +164,31 @@ class Server:
             self._later(self._retire(old, new, unwanted, running))
 
     def _bind(self, wanted: list[Where]) -> Bound:
-        """The sockets of each address; ListenError, and none, where one cannot be had."""
+        """The sockets of each address; ListenError, and none, where one cannot be had. All of port 0 get the same port."""
         bound: Bound = {}
         ours = {where.port for where in self._sockets}
         with contextlib.ExitStack() as undo:
+            anywhere = [(where.address, kind) for where in wanted if not where.port for kind in SCHEMES[where.scheme].kinds]
+            alike = iter([undo.enter_context(sock) for sock in listen_alike(anywhere)])
             for where in wanted:
                 sharing = Sharing.OURS if where.port in ours else self.sharing
                 kinds = SCHEMES[where.scheme].kinds
-                bound[where] = [undo.enter_context(listen(where.address, where.port, kind, sharing)) for kind in kinds]
+                bound[where] = [
+                    undo.enter_context(listen(where.address, where.port, kind, sharing)) if where.port else next(alike)
+                    for kind in kinds
+                ]
                 for sock in bound[where]:
                     if sock.type == socket.SOCK_DGRAM and (got := receive_buffer(sock)) < BUFFER // 2:
                         log.info("receive buffer of port %d: %d KiB; net.core.rmem_max allows no more", where.port, got >> 10)
                 ours.add(where.port)
             undo.pop_all()
         return bound
+
+    def _at_any_port(self, new: Generation, bound: Bound) -> Bound:
+        """What was bound, with the port that was found where any would do."""
+        self._any_port = next((sockets[0].getsockname()[1] for where, sockets in bound.items() if not where.port), self._any_port)
+        new.take_port(self._any_port)
+        return {where._replace(port=where.port or self._any_port): sockets for where, sockets in bound.items()}
 
     def _exchange(self, old: Generation, new: Generation) -> None:
         """From here on the new generation answers."""
@@ -206,7 +226,7 @@ class Server:
         await self.in_flight.ended(DRAIN)
         await _cancelled(running)
         await old.close(wanted)
-        _settle()
+        self._settle()
 
     def _later(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(coro)
@@ -301,7 +321,7 @@ async def serve(
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended)
-    server = Server(text, path, dns_port, sharing)
+    server = Server(text, path, dns_port, sharing, owns_process=True)
     starting = asyncio.ensure_future(server.start())
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)

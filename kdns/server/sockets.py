@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from enum import Enum
 from ipaddress import ip_address, IPv6Address
 from typing import Any
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 BUFFER = 8 << 20  # octets that wait in the kernel while we are busy: some 10,000 queries
 SHARED = "another kdns has it"  # or whoever else has set SO_REUSEPORT
+TRIES = 50  # ports, to find one that is free on all addresses for UDP and TCP
 BACKLOG = 512  # TCP connections that wait to be accepted
 
 
@@ -50,6 +52,23 @@ def listen(address: str, port: int, kind: socket.SocketKind, sharing: Sharing = 
         return _bound(family, address, port, kind, sharing)
     except OSError as error:
         raise _refused(address, port, kind, error) from None
+
+
+def listen_alike(places: Sequence[tuple[str, socket.SocketKind]]) -> list[socket.socket]:
+    """Bound sockets of these addresses and kinds, all on one port, which nobody else has; ListenError says why not."""
+    for left in reversed(range(TRIES)):
+        bound: list[socket.socket] = []
+        try:
+            for address, kind in places:
+                port = bound[0].getsockname()[1] if bound else 0
+                bound.append(listen(address, port, kind, Sharing.REFUSED))
+            break
+        except ListenError:
+            for sock in bound:
+                sock.close()
+            if not bound or not left:  # the kernel chose a port that is free for the first of them, not for all
+                raise
+    return bound
 
 
 def _bound(
