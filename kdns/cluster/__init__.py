@@ -9,6 +9,7 @@ records.py     one Service as RRsets
 addresses.py   addresses in use, by whom
 store.py       all objects, by the keys that DNS asks with
 answers.py     what a name says
+labels.py      what they say of a query
 listing.py     all names, for a transfer
 apiserver/     the objects of a live API server
 manifests/     the objects that files describe

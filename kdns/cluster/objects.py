@@ -10,6 +10,7 @@ Structs take part in no garbage collection (they have no cycles), and what they 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import field, Struct
@@ -188,6 +189,7 @@ class Namespace(NamedTuple):
 class Pod(NamedTuple):
     key: str  # namespace/name
     ips: tuple[bytes, ...]
+    labels: tuple[tuple[str, str], ...] = ()  # where they are asked for
 
 
 Stored = Service | Slice | Namespace | Pod
@@ -291,12 +293,19 @@ def pod_addresses(o: PodObject) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ip for ip in given if ip))
 
 
-def pod(o: PodObject) -> Pod | None:
-    """A Pod, compact; None where it has no address or is finished: its address may be another's by now."""
+def pod(o: PodObject, labels: bool = False) -> Pod | None:
+    """A Pod, compact; None where it has no address or is finished: its address may be another's by now. `labels`: keep them."""
     if o.status.phase in ("Succeeded", "Failed"):
         return None
     ips = tuple(_packed("status.podIPs", ip) for ip in pod_addresses(o))
-    return Pod(f"{o.metadata.namespace}/{o.metadata.name}", ips) if ips else None
+    kept = _labels_seen(tuple(sorted((o.metadata.labels or {}).items()))) if labels else ()
+    return Pod(f"{o.metadata.namespace}/{o.metadata.name}", ips, kept) if ips else None
+
+
+@lru_cache(4096)
+def _labels_seen(labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Those of the Pods of a workload are one."""
+    return labels
 
 
 def joined(hostnames: Sequence[str]) -> str | None:
@@ -319,5 +328,6 @@ class Selection:
     namespaces: tuple[str, ...] = ()  # none: all
     endpoints: bool = True
     pods: bool = False  # Pods themselves, for `pods verified`
+    pod_labels: bool = False
     pod_names: bool = False  # the Pod of each endpoint
     zones: bool = False  # the zone of each endpoint

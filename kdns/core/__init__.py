@@ -7,6 +7,7 @@ metrics.py        counters, gauges and histograms
 memo.py           reply octets by query octets
 plugin.py         what a plugin is
 fallthrough.py    the zones of a plugin, and what it leaves to the next
+behind.py         what a server block has behind it
 block.py          a server block, and what a plugin may ask of it
 listener.py       what answers at one listening address
 generation.py     all of them, and what a reload carries on

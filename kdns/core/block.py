@@ -6,12 +6,13 @@ No sockets here: `Listener` asks a block for an answer, `server` for what its pl
 import logging
 import math
 import posixpath
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from kdns.config.corefile import ServerBlock
 from kdns.config.directive import Directive
-from kdns.core.metrics import Labels, Metric, Metrics
+from kdns.core.behind import Address, Behind, Page
+from kdns.core.metrics import Labels, Metric, Metrics, OfServer
 from kdns.core.plugin import chain, Exchange, Fact, Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
@@ -30,9 +31,6 @@ UNANSWERED = Response(  # by the configuration alone, so it holds as long as tha
     error=ExtendedError(20, "no plugin here answers for this name"),
 )
 
-Page = Callable[[], Awaitable[tuple[int, str, bytes]]]  # (status, content type, body)
-
-
 def is_unanswered(answer: Answer) -> bool:
     """Did nobody answer? A plugin may have added what that rests on."""
     return isinstance(answer, Response) and answer.rcode == REFUSED and answer.error is UNANSWERED.error
@@ -41,33 +39,6 @@ def is_unanswered(answer: Answer) -> bool:
 async def _end(query: Query) -> Answer:
     """The end of every chain: nobody here answers for the name."""
     return UNANSWERED
-
-
-class Behind(Protocol):
-    """What a block has behind it, for itself and never for a plugin: a generation of the configuration."""
-
-    blocks: list["Block"]
-    metrics: Metrics
-    corefile: str
-    files: dict[str, str]
-    stopping: bool
-    most_in_flight: int
-
-    def keep(self, key: Any, make: Callable[[], T]) -> T: ...
-    def http(self, address: str, path: str, page: Page) -> None: ...
-    def watch(self, paths: Callable[[], Sequence[str]], changed: Callable[[], None], every: float) -> None: ...
-    def on_forget(self, forget: Callable[[Iterable[Key]], None]) -> None: ...
-    def forget(self, keys: Iterable[Key]) -> None: ...
-    async def reload(self) -> bool: ...
-
-
-class Address(Protocol):
-    """A listening address, as a block knows it."""
-
-    server: str
-
-    async def answer(self, query: Query) -> Answer: ...
-    def fold(self) -> None: ...
 
 
 class Block:
@@ -92,7 +63,11 @@ class Block:
         self.notes: list[str] = []  # what a person should know who wrote this block, a line each
         self._behind = behind
         self.edns_options: frozenset[int] = frozenset()  # codes of the client's EDNS options that may change an answer
+        self.sent_options: frozenset[int] = frozenset()  # of these, codes of those that go to upstreams, whoever put them in
         self.recursive = False  # do others answer what is not known here? Then all replies say RA
+        self._any_class = False
+        self._labelled: tuple[str, ...] = ()  # zones whose names have labels
+        self._labels: list[Callable[[Query], Mapping[str, Callable[[], str]]]] = []
         self._handler: Handler = _end
         self._any_class = False
         self._of_other_classes: Handler = _end
@@ -192,7 +167,21 @@ class Block:
         return self._of_server(self.metrics.histogram(name, help, labels, buckets), labels)
 
     def _of_server(self, metric: Metric, labels: Labels) -> Metric:
-        return _OfServer(metric, self) if labels[:1] == ("server",) else metric
+        return OfServer(metric, lambda: self.server) if labels[:1] == ("server",) else metric
+
+    def label(self, query: Query, name: str) -> str | None:
+        """What a plugin here knows of a query by this name (`plugin/label`); None where none does, or *metadata* is not there."""
+        if self._labelled and any(names.is_below(query.name, zone) for zone in self._labelled):
+            for labels in self._labels:
+                value = labels(query).get(name)
+                if value is not None:
+                    return value()
+        return None
+
+    def behind(self, plugin: Plugin) -> Handler:
+        """The plugins after this one, as they answer names of the class IN."""
+        every = [other for _, other in self.plugins]
+        return chain(every[every.index(plugin) + 1 :], _end)
 
     async def lookup(self, query: Query, name: str, type: int) -> Answer:
         """A question on behalf of a query to all server blocks of its listening address, as for the target of an alias."""
@@ -264,6 +253,19 @@ class Block:
         """EDNS options of these codes may change an answer: nobody else may have it."""
         self.edns_options |= codes
 
+    def send_options(self, codes: frozenset[int]) -> None:
+        """EDNS options of these codes, which a plugin puts into queries, go to upstreams."""
+        self.sent_options |= codes
+        self.heed_options(codes)
+
+    def show_view(self, name: str) -> None:
+        """Metrics name this view."""
+        self.view = name
+
+    def label_names(self, zones: Iterable[str]) -> None:
+        """Queries for names in these zones have labels, see `label`."""
+        self._labelled = tuple(zones)
+
     def start_paths_at(self, folder: str) -> None:
         """Relative paths start in this folder."""
         self.root = folder
@@ -281,7 +283,8 @@ class Block:
         self.counters = [plugin.count for plugin in every if plugin.overrides("count")]
         self.witnesses = [plugin.witness for plugin in every if plugin.overrides("witness")]
         self.conditions = [plugin.takes for plugin in every if plugin.overrides("takes")]
-        self.audiences = [plugin.audience for plugin in every if plugin.overrides("audience")]
+        self.audiences = [plugin.audience for plugin in every if plugin.overrides("audience") and not plugin.same_for_everyone]
+        self._labels = [plugin.labels for plugin in every if plugin.overrides("labels")]
         for plugin in every:
             if plugin.overrides("report"):
                 self._report = plugin.report
@@ -323,29 +326,7 @@ def _round(query: Query, alias: Response, soa: tuple[RRset, ...]) -> Response:
 def _leaves_the_memo(plugin: Plugin) -> bool:
     """May the memo answer in its place?"""
     decides = plugin.overrides("answer") or plugin.overrides("takes")
-    return not decides or plugin.same_for_everyone or plugin.overrides("audience")
-
-
-class _OfServer:
-    """A metric whose first label is the server, which is known only when the block listens."""
-
-    def __init__(self, metric: Metric, block: Block) -> None:
-        self._metric, self._block = metric, block
-
-    def labels(self, *values: str) -> Metric:
-        return self._metric.labels(self._block.server, *values)
-
-    def inc(self, amount: float = 1) -> None:
-        self.labels().inc(amount)
-
-    def set(self, value: float) -> None:
-        self.labels().set(value)
-
-    def observe(self, value: float) -> None:
-        self.labels().observe(value)
-
-    def remove(self, *values: str) -> None:
-        self._metric.remove(self._block.server, *values)
+    return not decides or plugin.same_for_everyone or (plugin.overrides("audience") and not plugin.asks_more)
 
 
 def _report(query: Query, why: str, error: BaseException | None) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from kdns.config.corefile import ServerBlock
-from kdns.core.block import Block, Page
+from kdns.core.behind import Page
+from kdns.core.block import Block
 from kdns.core.listener import Counts, families, Listener
 from kdns.core.memo import Later
 from kdns.core.metrics import Metrics
@@ -106,7 +107,7 @@ class Generation:
         for forget in self._forgetters:
             forget(keys)
         for listener in self.listeners.values():
-            listener.memo.forget(keys)
+            listener.forget(keys)
 
     async def reload(self) -> bool:
         """Read the Corefile again; whether what it says could be served."""

@@ -23,13 +23,14 @@ from kdns.core.plugin import Exchange, Fact
 from kdns.dns import names
 from kdns.dns.encoding import encode, refusal
 from kdns.dns.query import Address, decode, Query, Transport
-from kdns.dns.response import Answer, replace, Response, Stream
+from kdns.dns.response import Answer, Key, replace, Response, Stream
 from kdns.dns.ring import Ring
 from kdns.dns.types import RCODES, TC
 from kdns.errors import FormatError
 
 MOST_FACTS = 10_000  # kept to be shared
 MOST_CLIENTS = 10_000  # whose audience is remembered
+_MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address as a socket of IPv6 has it
 
 
 class Messages:
@@ -205,6 +206,15 @@ class Listener:
         """
         tokens = [audience(host) for audience in self._audiences]
         return b"".join([bytes((len(token),)) + token for token in tokens])
+
+    def forget(self, keys: tuple[Key, ...]) -> None:
+        """These changed: replies that were made of them are forgotten, and what clients of these addresses were treated by."""
+        self.memo.forget(keys)
+        if self._by_client:
+            for key in keys:
+                if isinstance(key, bytes):
+                    self._by_client.pop(key, None)
+                    self._by_client.pop(_MAPPED + key, None)
 
     # ------------------------------------------------------------ counts
 

@@ -90,6 +90,28 @@ class _Declared:
             pass
 
 
+class OfServer:
+    """A metric whose first label is the server, which is known only when its server block listens."""
+
+    def __init__(self, metric: Metric, server: Callable[[], str]) -> None:
+        self._metric, self._server = metric, server
+
+    def labels(self, *values: str) -> Metric:
+        return self._metric.labels(self._server(), *values)
+
+    def inc(self, amount: float = 1) -> None:
+        self.labels().inc(amount)
+
+    def set(self, value: float) -> None:
+        self.labels().set(value)
+
+    def observe(self, value: float) -> None:
+        self.labels().observe(value)
+
+    def remove(self, *values: str) -> None:
+        self._metric.remove(self._server(), *values)
+
+
 class Metrics:
     """All metrics of the process. Asked twice for a name, it gives the same metric."""
 

@@ -60,7 +60,9 @@ class Plugin:
 
     table: ClassVar[type] = NoOptions  # its options, a dataclass: see config.options
     once: ClassVar[bool] = False  # may stand only once in a server block
-    same_for_everyone: ClassVar[bool] = False  # `answer` does not ask who asks, nor when, nor how often
+    same_for_everyone: bool = False  # `answer` does not ask who asks, nor when, nor how often; an object may know better
+    asks_more: bool = False  # it has an `audience`, and yet asks more than that: the memo is left out
+    passed_by: bool = False  # `answer` of this object would only hand on, as where the first of several speaks for all
     internet_only: ClassVar[bool] = False  # `answer` is not asked for names of other classes, such as version.bind CH
     note: ClassVar[str] = ""  # what a person should know who writes it, such as that it has no effect here
 
@@ -79,7 +81,8 @@ class Plugin:
         """A few octets that stand for all clients whom `answer` treats as it does this one (an address as text).
 
         For a class whose answers depend on the client's address besides the question, and on nothing else. The memo then
-        keeps replies by audience; that costs each hit of this listening address a look-up.
+        keeps replies by audience; that costs each hit of this listening address a look-up. What an address is treated by
+        may change where the plugin tells the block to forget the packed address.
         """
         return b""
 
@@ -156,7 +159,7 @@ def chain(plugins: list[Plugin], last: Handler) -> Handler:
     """The plugins that answer as one handler, the first outermost."""
     handler = last
     for plugin in reversed(plugins):
-        if plugin.overrides("answer"):
+        if plugin.overrides("answer") and not plugin.passed_by:
             handler = _link(plugin, handler)
     return handler
 

@@ -149,6 +149,13 @@ class Query:
         other.transport, other.received, other.trail = self.transport, self.received, (*self.trail, self.name)
         return other
 
+    def instead(self, name: str, type: int, cls: int, edns: Edns | None) -> "Query":
+        """The same query, had the client asked this."""
+        other = Query(name, type, cls, self.flags, edns)
+        other._client, other._local, other.wire = self._client, self._local, self.wire
+        other.transport, other.received, other.trail = self.transport, self.received, self.trail
+        return other
+
     @property
     def do(self) -> bool:
         return self.edns is not None and self.edns.do

@@ -73,7 +73,7 @@ Examples
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -197,7 +197,7 @@ class Acl(Plugin):
             self._count_allowed(1)
             if not isinstance(other, Response) or not other.stable_for:
                 return other
-            return replace(other, made=_counted(other.made, self._count_allowed))
+            return replace(other, made=other.made.counted(self._count_allowed))
         counter = self._ends[action].labels(zone or "", self.block.view)
         counter.inc()
         return SILENCE if action == "drop" else _refusal(action, counter)
@@ -220,16 +220,3 @@ def _refusal(action: str, counter: Metric) -> Response:
         error=ExtendedError(BLOCKED if action == "block" else FILTERED),
         made=Made("acl", replayed=counter.inc),
     )
-
-
-def _counted(made: Made, count: Callable[[int], None]) -> Made:
-    """Hits are told to whoever wanted to know of them, and to us."""
-    before = made.replayed
-    if before is None:
-        return made._replace(replayed=count)
-
-    def both(times: int) -> None:
-        before(times)
-        count(times)
-
-    return made._replace(replayed=both)

@@ -227,7 +227,6 @@ class Options:
         return Terms(
             expire=self.expire, max_age=self.max_age, max_idle=self.max_idle_conns, max_fails=self.max_fails,
             source=self.source_address, force_tcp=self.force_tcp, tls=tls, random_case=self.use_caps_for_id,
-            edns_options=self.edns_options,
             **(self.health_check or {}),
         )  # fmt: skip
 
@@ -250,6 +249,7 @@ class Forward(Plugin):
         self.block, self.options = block, options
         zones, words = options.where
         self.zone = zones[0]
+        self._codes = options.edns_options | block.sent_options  # of EDNS options that go through
         self._may_pass = bool(options.next or options.next_on_nodata)
         self._everything = zones == (".",) and not options.except_
         self.upstreams: list[Upstream] = []
@@ -260,7 +260,7 @@ class Forward(Plugin):
         self._size = min(OUR_SIZE, block.udp_size)  # octets that we take from upstreams over UDP
         try:
             targets = [target(word, block.root) for word in words]
-            self._terms = options.terms(self._tls(targets))
+            self._terms = options.terms(self._tls(targets))._replace(edns_options=self._codes)
             self._sources = Sources(targets)
             self._renew()
         except (OSError, ValueError) as error:
@@ -302,8 +302,8 @@ class Forward(Plugin):
             why = ExtendedError(0, f"{options.max_concurrent} queries wait for upstreams already (max_concurrent)")
             return Response(rcode=REFUSED, authoritative=False, made=Made("forward"), error=why)
         key: Hashable = (query.name, query.type, query.cls, query.flags & (RD | CD), query.do)
-        if options.edns_options:
-            key = key, query.options(options.edns_options)
+        if self._codes:
+            key = key, query.options(self._codes)
         self._waiting += 1
         try:
             # Whoever asks the same meanwhile has the same answer: nobody can have many equal questions under way, and guess

@@ -87,8 +87,9 @@ Examples
         }
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 
@@ -195,11 +196,12 @@ class Options:
             namespace_labels=parse_selector(self.namespace_labels) if self.namespace_labels else None,
         )  # fmt: skip
 
-    def selection(self) -> Selection:
-        """Which objects are asked for."""
+    def selection(self, labelled: bool) -> Selection:
+        """Which objects are asked for; `labelled`: somebody may ask for the labels of Pods."""
         return Selection(
             endpoints=not self.noendpoints, pod_names=self.endpoint_pod_names, zones=self.zonal, labels=self.labels,
             namespaces=tuple(sorted(set(self.namespaces))), pods=self.pods == "verified",
+            pod_labels=labelled and self.pods == "verified",
         )  # fmt: skip
 
 
@@ -261,6 +263,15 @@ class Kubernetes(Plugin):
     def outgoing(self, origin: str, query: Query) -> Outgoing:
         return Outgoing(self.answers.apexes[origin].soa(self.store.serial), listing(self.answers, query, origin))
 
+    def labels(self, query: Query) -> Mapping[str, Callable[[], str]]:
+        from kdns.cluster import labels  # only with *metadata*
+
+        known = labels.of_client(self.store, query.client.host)
+        origin = self._fallthrough.zone(query.name)
+        if origin is not None:
+            known |= labels.of_name(query.name, origin, self.answers.options.zonal)
+        return {f"kubernetes/{name}": partial(str, value) for name, value in known.items()}
+
     def ready(self) -> str | None:
         return None if self.store.synced else self.source.why_not() or self.store.why_not
 
@@ -280,7 +291,7 @@ class Kubernetes(Plugin):
 
 def _source(block: Block, options: Options) -> Source:
     """The source of these objects, shared with whoever wants the same, and kept over a reload."""
-    selection = options.selection()
+    selection = options.selection(bool(block.directives("metadata")))
     if options.manifests:
         from kdns.cluster.manifests.source import Manifests
 

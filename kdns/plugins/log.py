@@ -25,8 +25,8 @@ Syntax
 
     The words: `{type}`, `{name}`, `{class}`, `{proto}`, `{remote}` and `{local}` (addresses), `{port}` (the
     client's), `{size}` and `{rsize}` (octets of query and reply), `{rcode}`, `{duration}`, `{>rflags}`, `{>id}`,
-    `{>opcode}`, `{>do}`, `{>bufsize}` (also without `>`), `{/log/class}` and `{/log/type}`. Any other `{/LABEL}` is
-    `-`.
+    `{>opcode}`, `{>do}`, `{>bufsize}` (also without `>`), `{/log/class}`, `{/log/type}` and `{/forward/upstream}`, and with
+    *metadata* what plugins know, such as `{/kubernetes/client-namespace}`. What is not known is `-`.
 
     `{common}` is `{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags}
     {rsize} {duration}`, and `{combined}` the same with `"{>opcode}"`:
@@ -125,9 +125,9 @@ class Log(Plugin):
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         zones, form = options.where
         self.writer = stdout()
-        line = line_of(form)
+        line = line_of(form, block.label)
         if self.writer.json and form != COMMON:
-            line = partial(json_line, text=line_of(form, head=""))
+            line = partial(json_line, text=line_of(form, block.label, head=""))
         elif self.writer.json or options.format:
             line = json_line
         every = frozenset(CLASSES) if "all" in options.class_ or not options.class_ else frozenset(options.class_)
@@ -201,21 +201,34 @@ WORDS: dict[str, Callable[[Exchange], str]] = {
     "bufsize": lambda it: str(_bufsize(it.query)),
     "/log/class": lambda it: kind_of(it.response)[0],
     "/log/type": lambda it: kind_of(it.response)[1],
+    "/forward/upstream": lambda it: it.response.made.upstream or "-",
 }
 
 
-def line_of(form: str, head: str = "[INFO] ") -> Callable[[Exchange], str]:
-    """A format as a function that writes lines; braces around what is no word stay as they are."""
+def _unknown(query: Query, name: str) -> None:
+    return None
+
+
+def line_of(
+    form: str, label: Callable[[Query, str], str | None] = _unknown, head: str = "[INFO] "
+) -> Callable[[Exchange], str]:
+    """A format as a function that writes lines; braces around what is no word stay as they are. `label` knows of *metadata*."""
+
+    def labelled(name: str) -> Callable[[Exchange], str]:
+        return lambda it: "-" if (value := label(it.query, name)) is None else value
+
     form = form.replace("{common}", COMMON).replace("{combined}", COMBINED)
     fixed = [head]
     words: list[Callable[[Exchange], str]] = []
     for part in re.split(r"(\{[^{}]*\})", form):
         word = WORDS.get(part[1:-1].removeprefix(">")) if part.startswith("{") else None
+        if word is None and part.startswith("{/"):
+            word = labelled(part[2:-1])
         if word is not None:
             words.append(word)
             fixed.append("")
         else:
-            fixed[-1] += "-" if part.startswith("{/") else part
+            fixed[-1] += part
     return lambda it: fixed[0] + "".join([word(it) + after for word, after in zip(words, fixed[1:], strict=True)])
 
 

@@ -21,8 +21,7 @@ QUESTIONS: dict[str, dict[str, Any]] = json.loads((FOLDER / "questions.json").re
 AWAITED = {
     "aks-localdns": "nsid",
     "autopath": "autopath",
-    "gardener": "rewrite",
-    "kubespray": "rewrite",
+    "kubespray": "k8s_external",
     "openshift": "chaos",
 }
 

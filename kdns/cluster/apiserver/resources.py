@@ -80,7 +80,8 @@ def resources(selection: Selection) -> list[tuple[Resource, ...]]:
             resource("endpoints", "Endpoints", core, EndpointsObject, Slice, partial(_slices, slice_of), keys=_slices_of),
         ))  # fmt: skip
     if selection.pods:
-        out.append((resource("pods", "Pod", core, PodObject, Pod, _one(objects.pod), fields=RUNNING),))
+        pod = partial(objects.pod, labels=selection.pod_labels)
+        out.append((resource("pods", "Pod", core, PodObject, Pod, _one(pod), fields=RUNNING),))
     return out
 
 

@@ -187,7 +187,8 @@ class _Cluster:
         if key in self.pods:  # as it was before
             for members in self.members.values():
                 members.pop(key, None)
-        self.pods[key] = objects.pod(o) if self.selection.pods and self.selects(o.metadata.labels) else None
+        wanted = self.selection.pods and self.selects(o.metadata.labels)
+        self.pods[key] = objects.pod(o, self.selection.pod_labels) if wanted else None
         for service in self.selectors.of(o):
             self.members.setdefault(key_of(service.metadata), {})[key] = o
 

@@ -1,0 +1,42 @@
+"""What a server block has behind it: a generation of the configuration, and its listening addresses. No I/O."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol, TYPE_CHECKING, TypeVar
+
+from kdns.core.metrics import Metrics
+from kdns.dns.query import Query
+from kdns.dns.response import Answer, Key
+
+if TYPE_CHECKING:
+    from kdns.core.block import Block
+
+T = TypeVar("T")
+
+Page = Callable[[], Awaitable[tuple[int, str, bytes]]]  # (status, content type, body)
+
+
+class Behind(Protocol):
+    """What a block has behind it, for itself and never for a plugin: a generation of the configuration."""
+
+    blocks: list["Block"]
+    metrics: Metrics
+    corefile: str
+    files: dict[str, str]
+    stopping: bool
+    most_in_flight: int
+
+    def keep(self, key: Any, make: Callable[[], T]) -> T: ...
+    def http(self, address: str, path: str, page: Page) -> None: ...
+    def watch(self, paths: Callable[[], Sequence[str]], changed: Callable[[], None], every: float) -> None: ...
+    def on_forget(self, forget: Callable[[Iterable[Key]], None]) -> None: ...
+    def forget(self, keys: Iterable[Key]) -> None: ...
+    async def reload(self) -> bool: ...
+
+
+class Address(Protocol):
+    """A listening address, as a block knows it."""
+
+    server: str
+
+    async def answer(self, query: Query) -> Answer: ...
+    def fold(self) -> None: ...
