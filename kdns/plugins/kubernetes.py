@@ -227,6 +227,7 @@ class Kubernetes(Plugin):
             raise directive.error("needs a zone that is not a reverse zone, such as cluster.local, for PTR to point to")
         self.block = block
         self._local = options.reverse_local
+        self._verified = options.pods == "verified"
         self._fallthrough = Fallthrough(origins, options.fallthrough)
         block.answer_at_once(self._fallthrough.kept)
         self.source = _source(block, options)
@@ -262,6 +263,24 @@ class Kubernetes(Plugin):
 
     def outgoing(self, origin: str, query: Query) -> Outgoing:
         return Outgoing(self.answers.apexes[origin].soa(self.store.serial), listing(self.answers, query, origin))
+
+    def search_list(self, query: Query) -> tuple[str, ...]:
+        origin = self._fallthrough.zone(query.name)
+        if origin is None or is_reverse(origin) or not self.store.synced:
+            return ()
+        *base, namespace, kind = ["", *names.labels(query.name if origin == "." else query.name[: -len(origin)] or ".")][-3:]
+        if kind != "svc" or not any(base) or namespace not in self.store.namespaces:
+            return ()
+        if self._verified and self.audience(query.client.host) != namespace.encode():
+            return ()
+        svc = f"svc.{origin.lstrip('.')}"
+        return f"{namespace}.{svc}", svc, origin
+
+    def audience(self, client: str) -> bytes:
+        """The namespace of the Pod that has the address, for *autopath*; here all are answered alike."""
+        pods = self.store.pods_at(names.packed(client)) if client and self._verified else ()
+        of = {key.partition("/")[0] for key in pods}
+        return of.pop().encode() if len(of) == 1 else b""
 
     def labels(self, query: Query) -> Mapping[str, Callable[[], str]]:
         from kdns.cluster import labels  # only with *metadata*

@@ -20,7 +20,6 @@ FOLDER = ROOT / "tests" / "corefiles"
 QUESTIONS: dict[str, dict[str, Any]] = json.loads((FOLDER / "questions.json").read_text())
 AWAITED = {
     "aks-localdns": "nsid",
-    "autopath": "autopath",
     "kubespray": "k8s_external",
     "openshift": "chaos",
 }
