@@ -1,5 +1,6 @@
 """What a server block has behind it: a generation of the configuration, and its listening addresses. No I/O."""
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TYPE_CHECKING, TypeVar
 
@@ -31,6 +32,14 @@ class Behind(Protocol):
     def on_forget(self, forget: Callable[[Iterable[Key]], None]) -> None: ...
     def forget(self, keys: Iterable[Key]) -> None: ...
     async def reload(self) -> bool: ...
+
+
+class Encryption(Protocol):
+    """How listening addresses are encrypted; equal are those that do it in the same way."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What a new connection is encrypted by; another one once certificates have changed."""
 
 
 class Address(Protocol):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from kdns.config.corefile import ServerBlock
 from kdns.config.directive import Directive
-from kdns.core.behind import Address, Behind, Page
+from kdns.core.behind import Address, Behind, Encryption, Page
 from kdns.core.metrics import Labels, Metric, Metrics, OfServer
 from kdns.core.plugin import chain, Exchange, Fact, Handler, Plugin
 from kdns.dns import names
@@ -50,6 +50,7 @@ class Block:
         self.plugins: list[tuple[str, Plugin]] = []
         self.listeners: list[Address] = []
         self.addresses: list[str] = []  # to listen on; none: all of the machine
+        self.encryption: Encryption | None = None  # of those addresses that are encrypted
         self.udp_size = LARGEST_UDP  # octets of the largest reply over UDP, whatever the client takes
         self.root = ""  # the folder that relative paths of files start from
         self.view = ""  # the name of the *view*
@@ -228,6 +229,10 @@ class Block:
     def listen_on(self, addresses: Iterable[str]) -> None:
         """Listen on these addresses besides those that were named already."""
         self.addresses += [address for address in dict.fromkeys(addresses) if address not in self.addresses]
+
+    def encrypt(self, encryption: Encryption) -> None:
+        """Encrypt the addresses that the keys want encrypted: tls://, https://."""
+        self.encryption = encryption
 
     def bound_udp(self, octets: int) -> None:
         """No reply over UDP is larger, whatever the client takes."""

@@ -14,10 +14,12 @@ from kdns.core.listener import Counts, families, Listener
 from kdns.core.memo import Later
 from kdns.core.metrics import Metrics
 from kdns.core.plugin import Kept
+from kdns.dns.query import Transport
 from kdns.dns.response import Key
 
 T = TypeVar("T")
 
+STREAMS = {"tls": Transport.TLS, "https": Transport.HTTPS}  # by scheme; of others TCP
 MOST_IN_FLIGHT = 2000  # queries that wait, for an upstream mostly
 
 
@@ -71,7 +73,7 @@ class Generation:
         """The listener of an address; `server` is how metrics name it, `budget` the octets of its memo."""
         if where not in self.listeners:
             counts = self.keep(("listener", where), Counts)
-            self.listeners[where] = Listener(server, counts, budget, self._later)
+            self.listeners[where] = Listener(server, counts, budget, self._later, STREAMS.get(where.scheme, Transport.TCP))
         return self.listeners[where]
 
     def take_port(self, port: int) -> None:

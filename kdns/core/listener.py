@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, NamedTuple
 
+from kdns.core.behind import Encryption
 from kdns.core.block import Block, UNANSWERED
 from kdns.core.memo import BUDGET, Entry, Later, Memo
 from kdns.core.metrics import counters, gauges
@@ -25,9 +26,10 @@ from kdns.dns.encoding import encode, refusal
 from kdns.dns.query import Address, decode, Query, Transport
 from kdns.dns.response import Answer, Key, replace, Response, Stream
 from kdns.dns.ring import Ring
-from kdns.dns.types import RCODES, TC
+from kdns.dns.types import RCODES, REFUSED, TC
 from kdns.errors import FormatError
 
+ONE_MESSAGE = (Transport.UDP, Transport.HTTPS)  # transports that have one for each query (RFC 8484 4.2.1)
 MOST_FACTS = 10_000  # kept to be shared
 MOST_CLIENTS = 10_000  # whose audience is remembered
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address as a socket of IPv6 has it
@@ -67,11 +69,15 @@ class Counts:
 class Listener:
     """The server blocks of one listening address, by zone, and the memo of what they said.
 
-    `server` is how metrics name it: dns://:53.
+    `server` is how metrics name it: dns://:53; `stream` is what it is spoken to over besides UDP, or alone.
     """
 
-    def __init__(self, server: str, counts: Counts, budget: int = BUDGET, later: Later | None = None) -> None:
+    def __init__(
+        self, server: str, counts: Counts, budget: int = BUDGET, later: Later | None = None, stream: Transport = Transport.TCP
+    ) -> None:
         self.server = server
+        self.stream = stream
+        self.encryption: Encryption | None = None
         self.blocks: dict[str, list[Block]] = {}  # several of a zone where all but the last are views
         self.counts = counts
         self.memo = Memo(self._fold, budget) if later is None else Memo(self._fold, budget, later)
@@ -86,6 +92,7 @@ class Listener:
         """The block serves the zone here."""
         self.blocks.setdefault(zone, []).append(block)
         self._memoized &= block.is_told_apart
+        self.encryption = self.encryption or block.encryption
         if self not in block.listeners:
             block.listeners.append(self)
             self._audiences += block.audiences
@@ -138,9 +145,10 @@ class Listener:
         if not isinstance(response, Response):
             if not isinstance(response, Stream):
                 return None
-            if transport is not Transport.UDP:
+            if transport not in ONE_MESSAGE:
                 return Messages(self._messages(query, response))
-            response = Response(flags=TC)  # there is more than one message: ask over TCP
+            # There is more than one message: ask over TCP.
+            response = Response(flags=TC) if transport is Transport.UDP else Response(rcode=REFUSED, authoritative=False)
         if block is None:
             made = encode(query, response)
         else:
@@ -230,7 +238,7 @@ class Listener:
         if hit.fact is not None:
             counts = self.counts
             seconds = counts.hit_seconds / counts.hits if counts.hits else 0.0
-            for transport, times in ((Transport.UDP, hits - entry.streams), (Transport.TCP, entry.streams)):
+            for transport, times in ((Transport.UDP, hits - entry.streams), (self.stream, entry.streams)):
                 if times:
                     fact = hit.fact if hit.fact.transport is transport else hit.fact._replace(transport=transport)
                     for count in hit.block.counters:

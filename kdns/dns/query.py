@@ -38,6 +38,8 @@ MEMO_LARGEST = 300  # octets of a datagram that may enter the memo
 class Transport(enum.StrEnum):
     UDP = "udp"
     TCP = "tcp"
+    TLS = "tls"  # RFC 7858
+    HTTPS = "https"  # RFC 8484
 
     __hash__ = str.__hash__  # an Enum's own is a function of Python, and each reply is counted by its transport
 
@@ -253,7 +255,7 @@ def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns 
     edns, version = None, 0
     for i in range(before + additionals):
         is_root = not wire[at]
-        at = _skip_name(wire, at)
+        at = skip_name(wire, at)
         type, cls, ttl, length = _RR(wire, at)
         at += 10 + length
         if at > len(wire):
@@ -265,7 +267,7 @@ def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns 
     return edns, version, at
 
 
-def _skip_name(wire: bytes, at: int) -> int:
+def skip_name(wire: bytes, at: int) -> int:
     """Past a name that may end in a pointer; where the pointer leads does not matter here."""
     while size := wire[at]:
         if size >= 0xC0:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Collection
 
 from kdns.dns import names
-from kdns.dns.query import Edns, Query
+from kdns.dns.query import Edns, Query, skip_name
 from kdns.dns.response import ExtendedError, Made, NOT_SAID, Response, RRset
 from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, DNAME, EDE, IN, MX, NS, OPT, PTR, RA, RRSIG, SOA, SRV, TC
 from kdns.errors import Garbage
@@ -29,6 +29,7 @@ _SIZES = {A: 4, AAAA: 16}
 _SPECIAL = frozenset(_NAMES) | frozenset(_SIZES) | {OPT}
 
 _HEADER = struct.Struct("!5H")
+_COUNTS = struct.Struct("!3H").unpack_from
 _RR = struct.Struct("!HHIH")
 _POINTED = struct.Struct("!HHHIH").unpack
 
@@ -99,6 +100,24 @@ def _usual(wire: bytes, query: Query, flags: int, answers: int, opts: int, made:
         foreign=True,
         made=made,
     )
+
+
+def least_ttl(wire: bytes) -> int:
+    """Seconds for which a message of ours holds: the least TTL of what it answers, or of the SOA that says there is nothing.
+
+    0 where it has neither (RFC 8484 5.1).
+    """
+    questions, answers, authorities = _COUNTS(wire, 4)
+    at = 12
+    for _ in range(questions):
+        at = skip_name(wire, at) + 4
+    ttls = []
+    for _ in range(answers or authorities):
+        at = skip_name(wire, at)
+        _, _, ttl, length = _RR.unpack_from(wire, at)
+        ttls.append(ttl)
+        at += 10 + length
+    return min(ttls, default=0)
 
 
 class _Reader:

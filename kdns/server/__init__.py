@@ -8,6 +8,7 @@ mmsg.py        many datagrams for one system call
 udp.py         datagrams
 tcp.py         messages on connections
 http.py        health, readiness, metrics
+https.py       DNS over HTTPS
 schemes.py     how an address may be spoken to
 load.py        a Corefile made ready to serve
 run.py         from start to end

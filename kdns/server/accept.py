@@ -6,6 +6,8 @@ open connections and say nothing nor one client with many keep others from being
 
 Limits follow the descriptors that the process may have (RLIMIT_NOFILE): most stay for upstreams and files. Where there are
 none left all the same, one line a second says so, and the connection quiet longest gives its own.
+
+Where connections are encrypted, those that are still about it are bounded in the same way, and in seconds.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import errno
 import logging
 import resource
 import socket
+import ssl
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -24,6 +27,8 @@ from kdns.server.in_flight import outcome
 log = logging.getLogger(__name__)
 
 AT_ONCE = 64  # connections that are accepted before others on the loop have their turn
+HANDSHAKE = 5.0  # seconds until a connection is encrypted
+GOODBYE = 5.0  # seconds that the end of encryption may take
 PAUSE = 0.1  # seconds until connections are accepted again where there was no descriptor
 SHARE = 4  # a client may have one part in so many
 _NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -129,15 +134,32 @@ class Connections:
         return False
 
 
+class _Handshake:
+    """A connection that is about to be encrypted."""
+
+    def __init__(self, accepted: socket.socket, peer: str) -> None:
+        self.accepted, self.client = accepted, client(peer)
+        self.task: asyncio.Task[object] | None = None
+
+    def abort(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
 class Acceptor:
-    """Takes the connections of a listening socket, which it owns."""
+    """Takes the connections of a listening socket, which it owns; `context` is asked how to encrypt each new one."""
 
     _told = -1.0  # when it was last said that no descriptor is left, by whichever of them
 
-    def __init__(self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], connections: Connections) -> None:
+    def __init__(
+        self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], connections: Connections,
+        context: Callable[[], ssl.SSLContext | None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._sock = sock
         self._make = make
         self._connections = connections
+        self._context = context
+        self._handshakes = Connections(max(4, connections.most // SHARE))
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.TimerHandle | None = None
         self._beginning: set[asyncio.Task[object]] = set()
@@ -149,15 +171,41 @@ class Acceptor:
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
             try:
-                accepted, _ = self._sock.accept()
+                accepted, peer = self._sock.accept()
             except OSError as error:  # nothing is there, or it is gone again
                 if error.errno in _NONE_LEFT:
                     self._none_left(error)
                 return
             accepted.setblocking(False)
+            context = self._context()
+            if context is not None:
+                self._encrypt(_Handshake(accepted, peer[0]), context)
+                continue
             task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, accepted))
             self._beginning.add(task)
             task.add_done_callback(self._begun)
+
+    def _encrypt(self, handshake: _Handshake, context: ssl.SSLContext) -> None:
+        if not self._handshakes.opened(handshake):
+            handshake.accepted.close()
+            return
+        coro = self._loop.connect_accepted_socket(
+            self._make, handshake.accepted, ssl=context, ssl_handshake_timeout=HANDSHAKE, ssl_shutdown_timeout=GOODBYE
+        )
+        task = handshake.task = self._loop.create_task(coro)
+        self._beginning.add(task)
+
+        def ended(task: "asyncio.Task[object]") -> None:
+            self._handshakes.closed(handshake)
+            self._beginning.discard(task)
+            if task.cancelled():
+                handshake.accepted.close()  # a Task that never began has not
+            elif isinstance(error := task.exception(), OSError):  # as may be, of whoever calls
+                log.debug("a connection from %s could not be encrypted: %s", handshake.client, error)
+            else:
+                outcome(task)
+
+        task.add_done_callback(ended)
 
     def _begun(self, task: "asyncio.Task[object]") -> None:
         self._beginning.discard(task)
@@ -180,3 +228,5 @@ class Acceptor:
             self._again.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
+        for handshake in self._handshakes:
+            handshake.abort()

@@ -5,11 +5,14 @@ socket of its own. The pages of an address are shown to who asked that address, 
 
 A probe must be answered whatever others do, so each connection is bounded: in octets and seconds until its request is whole, in
 seconds between requests, and in number (see `accept`). aiohttp is imported when something is served, and only then.
+
+`HttpSocket` is a listening socket and its connections, whatever is said on them; `https` answers DNS on one.
 """
 
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, TYPE_CHECKING
@@ -40,7 +43,7 @@ class Http:
 
     def __init__(self) -> None:
         self._pages: dict[Place, dict[str, Answer]] = {}
-        self._served: dict[str, _Listener] = {}  # by address as people write it
+        self._served: dict[str, HttpSocket] = {}  # by address as people write it
 
     def bind(self, addresses: Iterable[str], sharing: Sharing = Sharing.TOLD) -> dict[str, socket.socket]:
         """Sockets for the addresses that are not served yet; ListenError where one cannot be had."""
@@ -64,7 +67,8 @@ class Http:
         for address, paths in wanted.items():
             self._pages.setdefault(_place(address), {}).update(paths)
         for address, sock in bound.items():
-            self._served[address] = _Listener(sock, self._answer)
+            self._served[address] = HttpSocket(sock, self._answer, Connections(room(CONNECTIONS, PARTS)))
+            self._served[address].start()
         places = {shown(*place) for place in _widest(set(self._pages))}
         for address in [address for address in self._served if address not in places]:
             await self._served.pop(address).close()
@@ -74,8 +78,11 @@ class Http:
         found = [place for place, paths in self._pages.items() if path in paths and _covers(place, (host, port))]
         return self._pages[min(found, key=lambda place: _WIDTHS.get(place[0], 0))][path] if found else None
 
-    async def _answer(self, request: "web.BaseRequest", local: Place) -> "web.Response":
+    async def _answer(self, request: "web.BaseRequest", connection: "HttpConnection") -> "web.Response":
         from aiohttp import web
+
+        connection.waits()
+        local = connection.local
 
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="GET only\n", headers={"Allow": "GET, HEAD"})
@@ -94,23 +101,28 @@ class Http:
         await self.serve({}, {})
 
 
-class _Listener:
-    """One listening socket and its connections."""
+class HttpSocket:
+    """One listening socket and its connections. `answer` says `waits()` of the connection once it has the whole request.
 
-    def __init__(self, sock: socket.socket, answer: "Callable[[web.BaseRequest, Place], Awaitable[web.Response]]") -> None:
+    `most`: octets of a request; `context`: how a new connection is encrypted.
+    """
+
+    def __init__(
+        self, sock: socket.socket, answer: "Callable[[web.BaseRequest, HttpConnection], Awaitable[web.Response]]",
+        connections: Connections, most: int = HEAD, context: Callable[[], ssl.SSLContext | None] = lambda: None,
+    ) -> None:  # fmt: skip
         from aiohttp import web
 
-        self.connections = Connections(room(CONNECTIONS, PARTS))
+        self.connections = connections
+        self.most = most
         self._answer = answer
-        self._of: dict[Any, _Connection] = {}  # by what speaks HTTP on it
+        self._of: dict[Any, HttpConnection] = {}  # by what speaks HTTP on it
         self._http = web.Server(self._asked, access_log=None, keepalive_timeout=IDLE)
-        self._acceptor = Acceptor(sock, self._connection, self.connections)
-        self._acceptor.start()
+        self._acceptor = Acceptor(sock, lambda: HttpConnection(self._http(), self), connections, context)
 
-    def _connection(self) -> "_Connection":
-        speaks = self._http()
-        made = self._of[speaks] = _Connection(speaks, self)
-        return made
+    def start(self) -> None:
+        """Accept connections from now on."""
+        self._acceptor.start()
 
     async def _asked(self, request: "web.BaseRequest") -> "web.Response":
         from aiohttp import web
@@ -118,49 +130,54 @@ class _Listener:
         connection = self._of.get(request.protocol)
         if connection is None:  # it has ended meanwhile
             return web.Response(status=503)
-        connection.waits()
         try:
-            return await self._answer(request, connection.local)
+            return await self._answer(request, connection)
         finally:
             connection.answered()
 
-    def ended(self, connection: "_Connection") -> None:
+    def began(self, connection: "HttpConnection") -> bool:
+        """A connection is there; False where it has to go."""
+        self._of[connection.speaks] = connection
+        return self.connections.opened(connection)
+
+    def ended(self, connection: "HttpConnection") -> None:
         self.connections.closed(connection)
         self._of.pop(connection.speaks, None)
 
-    async def close(self) -> None:
+    async def close(self, timeout: float = 1.0) -> None:
+        """Accept no more; what was asked has so many seconds to be answered."""
         self._acceptor.close()
-        await self._http.shutdown(1.0)
+        await self._http.shutdown(timeout)
         for connection in list(self._of.values()):
             connection.abort()
 
 
-class _Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """What stands between a connection and aiohttp: it counts octets and seconds."""
 
-    def __init__(self, speaks: Any, listener: _Listener) -> None:
+    def __init__(self, speaks: Any, listener: HttpSocket) -> None:
         self.speaks = speaks
         self._listener = listener
         self._octets = 0  # since the last request
         self._waits = False
         self._loop = asyncio.get_running_loop()
-        self._end = self._loop.call_later(READ, self.abort)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self.client = client(transport.get_extra_info("peername")[0])
-        name = transport.get_extra_info("sockname")
-        self.local = name[0].partition("%")[0].removeprefix("::ffff:"), name[1]
+        self._end = self._loop.call_later(READ, self.abort)
+        self.peer = _place_of(transport.get_extra_info("peername"))
+        self.local = _place_of(transport.get_extra_info("sockname"))
+        self.client = client(self.peer[0])
         self.speaks.connection_made(transport)
-        if not self._listener.connections.opened(self):
+        if not self._listener.began(self):
             self.abort()
 
     def data_received(self, octets: bytes) -> None:
         if not self._octets and not self._waits:
             self._within(READ)
         self._octets += len(octets)
-        if self._octets > HEAD:
+        if self._octets > self._listener.most:
             self.abort()
             return
         self.speaks.data_received(octets)
@@ -214,6 +231,10 @@ def _covers(place: Place, other: Place) -> bool:
 def _widest(places: set[Place]) -> list[Place]:
     """Those that no other one covers: each needs a socket."""
     return [place for place in sorted(places) if not any(other != place and _covers(other, place) for other in places)]
+
+
+def _place_of(name: tuple[str, int]) -> Place:
+    return name[0].partition("%")[0].removeprefix("::ffff:"), name[1]
 
 
 def _place(address: str) -> Place:

@@ -10,6 +10,7 @@ from kdns.config.options import read
 from kdns.core.block import Block
 from kdns.core.files import read_text, Reading
 from kdns.core.generation import Generation, Where
+from kdns.core.listener import Listener
 from kdns.core.memo import BUDGET
 from kdns.core.plugin import Plugin
 from kdns.errors import CorefileError, FileError, KdnsError
@@ -17,6 +18,7 @@ from kdns.server.schemes import SCHEMES
 from kdns.server.sockets import shown
 
 STDIN = ("-", "stdin")
+ENCRYPTED = ("tls", "https")  # schemes
 
 
 def read_corefile(path: str) -> str:
@@ -117,6 +119,29 @@ def _listen(generation: Generation) -> None:
     for where, zone, block in wanted:
         server = f"{where.scheme}://{shown(where.address, where.port)}"
         generation.listen(where, server, budget).add(zone, block)
+    _raise(line for where, listener in generation.listeners.items() for line in _encryption(where, listener))
+
+
+def _encryption(where: Where, listener: Listener) -> Iterator[str]:
+    """What is wrong about how an address is encrypted, by lines: it is one encryption, and TLS needs one."""
+    if where.scheme not in ENCRYPTED:
+        return
+    address = f"{where.scheme}://{shown(where.address, where.port)}"
+    blocks = {id(block): block for several in listener.blocks.values() for block in several}.values()
+    for block in blocks:
+        if block.encryption is not None and block.encryption != listener.encryption:
+            other = next(one.parsed for one in blocks if one.encryption == listener.encryption)
+            yield (
+                f"{block.parsed.file}:{block.parsed.line}: {address} has one certificate for all its zones: write the same tls"
+                f" as in the server block at {other.file}:{other.line}, or give it an address of its own (bind)"
+            )
+    if listener.encryption is None:
+        for block in blocks:
+            at = f"{block.parsed.file}:{block.parsed.line}: {address}"
+            if where.scheme == "tls":
+                yield f"{at} needs a certificate: add tls CERT KEY"
+            else:
+                block.notes.append(f"{at} is HTTP without TLS, for a proxy with a certificate; else add tls CERT KEY")
 
 
 def notes(generation: Generation) -> list[str]:

@@ -1,6 +1,6 @@
 """How a listening address may be spoken to: schemes of a server block's keys, each with its sockets and what serves them.
 
-A new one (tls://, https://) is an entry of SCHEMES.
+A new one is an entry of SCHEMES. tls:// and https:// are encrypted by what plugin *tls* says (see `Block.encrypt`).
 """
 
 import socket
@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from kdns.core.listener import Listener
 from kdns.server import udp
+from kdns.server.https import Https
 from kdns.server.in_flight import InFlight
 from kdns.server.tcp import Tcp
 
@@ -35,4 +36,16 @@ def _dns(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlig
     return [udp.serve(datagrams, listener, in_flight), Tcp(streams, listener, in_flight)]
 
 
-SCHEMES = {"dns": Scheme((socket.SOCK_DGRAM, socket.SOCK_STREAM), _dns)}
+def _tls(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Served]:
+    return [Tcp(sockets[0], listener, in_flight)]
+
+
+def _https(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Served]:
+    return [Https(sockets[0], listener)]
+
+
+SCHEMES = {
+    "dns": Scheme((socket.SOCK_DGRAM, socket.SOCK_STREAM), _dns),
+    "tls": Scheme((socket.SOCK_STREAM,), _tls),
+    "https": Scheme((socket.SOCK_STREAM,), _https),
+}

@@ -1,5 +1,7 @@
 """TCP: messages with their length before them (RFC 1035 4.2.2), several of a connection in flight at once (RFC 7766 6.2.1).
 
+DNS over TLS (RFC 7858) is the same, encrypted: what the listener has an encryption for.
+
 What was read is answered message by message: from the memo, or by the listener where it need not wait; the replies leave in
 one write. Late replies leave as they are ready, in any order. A connection lets others have their turn after some messages,
 may have a few queries in flight, and is closed when nothing comes of it.
@@ -11,6 +13,7 @@ is late replies only. They are bounded for each connection and for all together.
 import asyncio
 import logging
 import socket
+import ssl
 import time
 
 from kdns.core.listener import Listener, Messages, Reply
@@ -51,10 +54,14 @@ class Tcp:
         self.mine: dict[_Connection, None] = {}
         self.untaken = 0  # octets of replies that wait in memory, of all connections here
         self.closing = False
-        self._acceptor = Acceptor(sock, lambda: _Connection(self), self.connections)
+        self._acceptor = Acceptor(sock, lambda: _Connection(self), self.connections, self._context)
         self._sweeper: asyncio.TimerHandle | None = None
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # or the kernel would keep megabytes of each connection
             sock.setsockopt(socket.SOL_SOCKET, option, ROOM)
+
+    def _context(self) -> ssl.SSLContext | None:
+        encryption = self.listener.encryption
+        return encryption.context if encryption is not None and self.listener.stream is Transport.TLS else None
 
     async def start(self) -> None:
         """Accept connections from now on."""
@@ -105,7 +112,10 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(0)  # whatever waits in memory is to be known
+        self._encrypted = transport.get_extra_info("ssl_object") is not None
+        # Whatever waits in memory is to be known. asyncio's TLS would pause at 0 with nothing written, so it pauses at 1, and
+        # what it has passed on to the socket below, up to 64 KiB, is not known.
+        transport.set_write_buffer_limits(1 if self._encrypted else 0)
         self._peer = _end(transport.get_extra_info("peername"))
         self._local = _end(transport.get_extra_info("sockname"))
         self.client = client(self._peer.host)
@@ -134,10 +144,10 @@ class _Connection(asyncio.BufferedProtocol):
         self._answer()
 
     def eof_received(self) -> bool:
-        """The client sends no more: it still has its answers."""
+        """The client sends no more: it still has its answers, but for TLS, which asyncio ends both ways."""
         self._eof = True
         self.end_if_done()
-        return True
+        return not self._encrypted
 
     def _answer(self) -> None:
         """Answer what was read, some messages at a time."""
@@ -192,7 +202,7 @@ class _Connection(asyncio.BufferedProtocol):
     def _start(self, wire: bytes) -> bytes | None:
         """The reply where it is there at once; else it is written later."""
         server = self._server
-        made = server.in_flight.start(server.listener.reply(wire, self._peer, self._local, Transport.TCP))
+        made = server.in_flight.start(server.listener.reply(wire, self._peer, self._local, server.listener.stream))
         if isinstance(made, asyncio.Task):
             self._in_flight += 1
             server.connections.waits(self)

@@ -46,7 +46,7 @@ class Attempts:
 
     def over_tcp(self, query: Query) -> bool:
         """Is a query asked over TCP? As it came, unless something else is said."""
-        return self._force_tcp or (query.transport is Transport.TCP and not self._prefer_udp)
+        return self._force_tcp or (query.transport is not Transport.UDP and not self._prefer_udp)
 
     async def ask(self, upstreams: list[Upstream], query: Query, size: int) -> Outcome:
         """What the first upstream says that says anything, or SERVFAIL and why. `size`: octets of UDP payload.

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import pkgutil
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from kdns.core.generation import Generation
 from kdns.errors import CorefileError
 from kdns.server.run import Server
 from tests.support import ROOT
+from tests.support.certificates import Authority
 from tests.support.fake_apiserver import FakeApiServer
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
@@ -37,6 +39,14 @@ def examples(text: str) -> list[str]:
     return found
 
 
+def unused() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 CASES = [pytest.param(text, id=f"{name}-{n}") for name in NAMES for n, text in enumerate(examples(manual(name)), 1)]
 
 
@@ -54,19 +64,23 @@ def test_a_manual_has_all_its_sections(name: str) -> None:
 
 
 @pytest.mark.parametrize("corefile", CASES)
-def test_an_example_starts(corefile: str, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_starts(corefile: str, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     http = Generation.http
     ports: dict[str, int] = {}
 
     def on_a_free_port(self, address, path, answer):  # type: ignore[no-untyped-def]
         if address not in ports:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                ports[address] = probe.getsockname()[1]
+            ports[address] = unused()
         http(self, f"127.0.0.1:{ports[address]}", path, answer)
 
     monkeypatch.setattr(Generation, "http", on_a_free_port)
     monkeypatch.chdir(ROOT)
+    if "\n    tls " in corefile:
+        pair = Authority(tmp_path).sign("dns.example")
+        for file, path in (("tls.crt", pair.cert), ("tls.key", pair.key), ("ca.crt", pair.cert)):
+            corefile = corefile.replace(file, str(path))
+        for scheme in ("tls://.", "https://."):
+            corefile = corefile.replace(scheme, f"{scheme}:{unused()}")
 
     async def start_and_stop() -> int:
         async with contextlib.AsyncExitStack() as around:

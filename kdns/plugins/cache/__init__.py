@@ -330,4 +330,4 @@ def _asked(query: Query, key: str) -> Asked:
 
 def _is_cut_for_udp(query: Query, answer: Answer) -> bool:
     """Is an answer truncated, and whoever asks over TCP may have the whole?"""
-    return query.transport is Transport.TCP and isinstance(answer, Response) and bool(answer.flags & TC)
+    return query.transport is not Transport.UDP and isinstance(answer, Response) and bool(answer.flags & TC)

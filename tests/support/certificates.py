@@ -1,0 +1,56 @@
+"""Certificates for tests: an authority, and what it signs, made by openssl."""
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+_CONFIG = """
+[ca]
+default_ca = this
+[this]
+database = {folder}/index
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = any
+copy_extensions = copy
+[any]
+commonName = supplied
+"""
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+class Pair(NamedTuple):
+    """Paths of a certificate and its key."""
+
+    cert: Path
+    key: Path
+
+
+class Authority:
+    """A root that signs certificates; all of it is in one folder."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self.folder = folder / name
+        self.folder.mkdir()
+        (self.folder / "index").touch()
+        (self.folder / "config").write_text(_CONFIG.format(folder=self.folder))
+        self.root = Pair(self.folder / "ca.crt", self.folder / "ca.key")
+        _openssl("req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", "-keyout", self.root.key, "-out", self.root.cert)
+
+    def sign(self, name: str, expired: bool = False) -> Pair:
+        """A certificate for a name and 127.0.0.1."""
+        made = Pair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
+        request = self.folder / f"{name}.csr"
+        names = f"subjectAltName=DNS:{name},IP:127.0.0.1"
+        _openssl("req", *_KEY, "-subj", f"/CN={name}", "-addext", names, "-keyout", made.key, "-out", request)
+        dates = ("-startdate", "20200101000000Z", "-enddate", "20210101000000Z") if expired else ("-days", "2")
+        _openssl(
+            "ca", "-batch", "-notext", "-config", self.folder / "config", "-cert", self.root.cert, "-keyfile", self.root.key,
+            *dates, "-in", request, "-out", made.cert,
+        )  # fmt: skip
+        return made
+
+
+def _openssl(*words: str | Path) -> None:
+    subprocess.run(["openssl", *words], check=True, capture_output=True)
