@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-clients test-lowest test-image test-switch lint wheel sdist image lock audit sbom \
-    bench bench-cluster bench-pod soak rollout clean
+    fuzz bench bench-cluster bench-pod soak rollout clean
 
 setup: $(VENV)/.made
 
@@ -76,6 +76,11 @@ sbom: wheel $(VENV)/.release
 	build/image/bin/pip install --quiet --no-deps dist/*.whl
 	build/image/bin/python -P -B deploy/image/trim.py
 	$(BIN)/cyclonedx-py environment --output-file dist/kdns.cdx.json build/image
+
+# all that comes from outside, made up from real messages and files; COUNT datagrams, of the rest in proportion
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --count $(COUNT)
+COUNT ?= 1000000
 
 bench: setup
 	$(BIN)/python -m benchmarks.bench

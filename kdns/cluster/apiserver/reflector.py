@@ -300,7 +300,10 @@ class Reflector:
 
     def _end_of_list(self, line: bytes, metadata: Metadata) -> str:
         """The version of a list that a bookmark ends; Refused where it is one of something else."""
-        kind = events.bookmark.decode(line).object.kind
+        try:
+            kind = events.bookmark.decode(line).object.kind
+        except UNDECODABLE:
+            kind = ""
         if kind != self._resource.api or not metadata.resourceVersion:
             raise Refused(200, f"not a list of {self._resource.api}, but of {kind[:100] or 'something without a kind'}")
         return metadata.resourceVersion
