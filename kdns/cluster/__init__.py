@@ -8,6 +8,7 @@ members.py     the endpoints that an answer is made of
 records.py     one Service as RRsets
 addresses.py   addresses in use, by whom
 store.py       all objects, by the keys that DNS asks with
+reasons.py     why a name has nothing
 answers.py     what a name says
 labels.py      what they say of a query
 listing.py     all names, for a transfer

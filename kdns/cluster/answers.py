@@ -7,16 +7,18 @@ was made from (`depends`), so that the memo may keep it until exactly that chang
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from kdns.cluster import records
+from kdns.cluster import reasons, records
 from kdns.cluster.members import Naming
 from kdns.cluster.objects import Service, Slice
+from kdns.cluster.reasons import Reasons
 from kdns.cluster.records import Found
 from kdns.cluster.store import Store
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import ExtendedError, Key, Made, Response, RRset
-from kdns.dns.types import ANY, NS, PTR, SOA, TXT
+from kdns.dns.types import ANY, NS, PTR, SOA, TXT, TYPES
 from kdns.dns.zone import Apex
 
 VERSION_RDATA = b"\x051.1.0"
@@ -45,7 +47,8 @@ class Schema:
 class Answers:
     """The names of a store's objects in some zones."""
 
-    def __init__(self, store: Store, options: Schema) -> None:
+    def __init__(self, store: Store, options: Schema, told: Callable[[], bool] = lambda: False) -> None:
+        """`told`: does somebody here read why names have nothing, besides clients with EDNS?"""
         self.store = store
         self.options = options
         self.apexes = {zone: Apex(zone, options.ttl, NAME) for zone in options.zones}
@@ -55,6 +58,7 @@ class Answers:
         }
         self.origin = forward[0]  # where PTR records point
         self._primary = self.naming[self.origin]
+        self.reasons = Reasons(store, self.exposed, told)
 
     def look(self, query: Query, origin: str, room: int) -> Response:
         """What the name asked has of the type asked, in the zone of that origin; `room` octets of records are enough."""
@@ -66,28 +70,35 @@ class Answers:
             case "dns" if len(below) == 1 or below == ["ns", "dns"]:
                 return self._name_server(below, query, origin)
             case _ if is_reverse(name):
-                return self._pointers(name, type, origin)
+                return self._pointers(query, origin)
             case "svc":
-                return self._svc(below[:-1], name, type, origin, room)
+                return self._svc(below[:-1], query, origin, room)
             case "pod":
-                return self._pod(below[:-1], name, type, origin)
+                return self._pod(below[:-1], query, origin)
             case "dns-version" if len(below) == 1:
-                found = Found(True, (RRset(name, TXT, VERSION_TTL, (VERSION_RDATA,)),) if type in (TXT, ANY) else ())
-                return self._response(found, origin, ())
-        return self._response(records.NOTHING, origin, ())
+                if type not in (TXT, ANY):
+                    return self._nothing(query, True, origin, (), "it has a TXT record only")
+                return self._found(Found(True, (RRset(name, TXT, VERSION_TTL, (VERSION_RDATA,)),)), ())
+        return self._nothing(query, False, origin, (), self.reasons.outside, query, below, origin)
 
-    def _response(
-        self, found: Found, origin: str, depends: tuple[Key, ...] | None, error: ExtendedError | None = None
-    ) -> Response:
-        if not found.answer:
-            return self.apexes[origin].negative(found.exists, self.store.serial, depends, error)
+    def _found(self, found: Found, depends: tuple[Key, ...] | None, note: ExtendedError | None = None) -> Response:
         return Response(
             answer=found.answer,
             additional=found.additional,
             stable_for=0.0 if depends is None else math.inf if found.whole else A_WHILE,
             depends=depends or (),
             made=MADE,
+            error=note,
         )
+
+    def _nothing(
+        self, query: Query, exists: bool, origin: str, depends: tuple[Key, ...] | None, why: Callable[..., str] | str, *of: Any
+    ) -> Response:
+        """NODATA or NXDOMAIN, and why: what a function says of some things, where somebody reads it."""
+        error = None
+        if self.reasons.wanted(query):
+            error = ExtendedError(OTHER, why if isinstance(why, str) else why(*of))
+        return self.apexes[origin].negative(exists, self.store.serial, depends, error)
 
     def exposed(self, namespace: str) -> bool:
         """Are the objects of a namespace to be seen?"""
@@ -110,72 +121,82 @@ class Answers:
             return True
         return records.has_endpoints(slices)
 
-    def _svc(self, below: list[str], name: str, type: int, origin: str, room: int) -> Response:
+    def _svc(self, below: list[str], query: Query, origin: str, room: int) -> Response:
         if not below:
-            return self._response(records.EMPTY, origin, ())
+            return self._nothing(query, True, origin, (), "names of Services stand below it: SERVICE.NAMESPACE.svc")
         namespace = below[-1]
         if len(below) == 1:
-            return self._response(Found(namespace in self.store.namespaces), origin, (namespace,))
+            if namespace in self.store.namespaces:
+                return self._nothing(query, True, origin, (namespace,), f"names of Services stand below namespace '{namespace}'")
+            return self._nothing(query, False, origin, (namespace,), self.reasons.namespace, query, namespace)
         key = f"{namespace}/{below[-2]}"
         service = self.store.services.get(key)
         depends: tuple[Key, ...] = (service.key if service else key,)
         if self.options.namespace_labels:
             depends = (*depends, namespace)
         if service is None or not self.exposed(namespace):
-            return self._response(records.NOTHING, origin, depends)
+            return self._nothing(query, False, origin, depends, self.reasons.service, query, below, origin)
         slices = self.slices(service)
         target = records.alias(service, slices)
         if target is not None:
-            answer = (records.cname(name, target, self.naming[origin]),) if len(below) == 2 else ()
-            return self._response(Found(bool(answer), answer), origin, depends)
+            if len(below) > 2:
+                return self._nothing(query, False, origin, depends, f"Service {key} is an alias of {target}, nothing is below it")
+            return self._found(Found(True, (records.cname(query.name, target, self.naming[origin]),)), depends)
         zonal = self.options.zonal and below[-3:-2] == ["_zone"]  # computed names: there is no need of an endpoint
         if not zonal and not self.visible(service, slices):
-            total = sum(s.total for s in slices)
-            ready = sum(len(s.addresses) // s.width for s in slices if s.width)
-            why = ExtendedError(OTHER, f"{ready} of {total} endpoints of {key} are ready")
-            return self._response(records.NOTHING, origin, depends, why)
-        found = records.at(service, slices, below[:-2], type, name, self.naming[origin], room)
-        return self._response(found, origin, depends)
+            return self._nothing(query, False, origin, depends, self._unready, service, slices)
+        found = records.at(service, slices, below[:-2], query.type, query.name, self.naming[origin], room)
+        if not found.answer:
+            why = self.reasons.below
+            return self._nothing(query, found.exists, origin, depends, why, query, service, slices, below[:-2], found.exists)
+        if service.ips and not records.has_endpoints(slices) and not self.options.noendpoints and self.reasons.wanted(query):
+            return self._found(found, depends, ExtendedError(OTHER, reasons.unready(service, slices)))
+        return self._found(found, depends)
 
-    def _pod(self, below: list[str], name: str, type: int, origin: str) -> Response:
+    def _unready(self, service: Service, slices: tuple[Slice, ...]) -> str:
+        if self.options.noendpoints:
+            return f"Service {service.key} has endpoints only, and they have no names here (noendpoints)"
+        return reasons.unready(service, slices)
+
+    def _pod(self, below: list[str], query: Query, origin: str) -> Response:
         if not below:
-            return self._response(records.EMPTY, origin, ())
+            return self._nothing(query, True, origin, (), "names of Pods stand below it: 10-0-0-1.NAMESPACE.pod")
         namespace = below[-1]
         depends: tuple[Key, ...] = (namespace,)
-        if (
-            self.options.pods == "disabled"
-            or len(below) > 2
-            or namespace not in self.store.namespaces
-            or not self.exposed(namespace)
-        ):
-            return self._response(records.NOTHING, origin, depends)
+        if self.options.pods == "disabled":
+            return self._nothing(query, False, origin, depends, "names of Pods are not served (pods disabled)")
+        if namespace not in self.store.namespaces or not self.exposed(namespace):
+            return self._nothing(query, False, origin, depends, self.reasons.namespace, query, namespace)
         if len(below) == 1:
-            return self._response(records.EMPTY, origin, depends)
-        address = names.undashed(below[0])
+            return self._nothing(query, True, origin, depends, f"names of Pods stand below namespace '{namespace}'")
+        address = names.undashed(below[0]) if len(below) == 2 else None
         if address is None:
-            return self._response(records.NOTHING, origin, depends)
+            return self._nothing(query, False, origin, depends, reasons.pod, ".".join(below[:-1]), namespace, None)
         if self.options.pods == "verified":
             depends = (namespace, address)
             if not any(key.startswith(namespace + "/") for key in self.store.pods_at(address)):
-                return self._response(records.NOTHING, origin, depends)
-        rrsets = records.addresses(name, self.options.ttl, (address,))
-        return self._response(Found(True, tuple(r for r in rrsets if type in (r.type, ANY))), origin, depends)
+                return self._nothing(query, False, origin, depends, reasons.pod, below[0], namespace, address)
+        (rrset,) = records.addresses(query.name, self.options.ttl, (address,))
+        if query.type not in (rrset.type, ANY):
+            return self._nothing(query, True, origin, depends, f"it has {TYPES[rrset.type]} only, as the address in it")
+        return self._found(Found(True, (rrset,)), depends)
 
-    def _pointers(self, name: str, type: int, origin: str) -> Response:
-        prefix = names.reverse_prefix(name)
+    def _pointers(self, query: Query, origin: str) -> Response:
+        prefix = names.reverse_prefix(query.name)
         if prefix is None:
-            return self._response(records.NOTHING, origin, ())
+            return self._nothing(query, False, origin, (), "it is no address: 1.0.0.10.in-addr.arpa stands for 10.0.0.1")
         address, bits = prefix
         if bits < 8 * len(address):  # above addresses: nobody keeps it, or each change would forget 31 prefixes
             exists = any(map(self._has_name, self.store.addresses_within(address, bits)))
-            return self._response(Found(exists), origin, None)
+            why = "names of addresses stand below it" if exists else "no Service and no endpoint has an address below it"
+            return self._nothing(query, exists, origin, None, why)
         called = self.names_of(address)
         depends: tuple[Key, ...] = (address,)
         if not called:
-            return self._response(records.NOTHING, origin, depends)
-        rdata = tuple(map(names.wire, called)) if type in (PTR, ANY) else ()
-        answer = (RRset(name, PTR, self.options.ttl, rdata),) if rdata else ()
-        return self._response(Found(True, answer), origin, depends)
+            return self._nothing(query, False, origin, depends, reasons.pointer, address)
+        if query.type not in (PTR, ANY):
+            return self._nothing(query, True, origin, depends, "an address has PTR records only")
+        return self._found(Found(True, (RRset(query.name, PTR, self.options.ttl, tuple(map(names.wire, called))),)), depends)
 
     def _has_name(self, address: bytes) -> bool:
         """Does it point to anything? Of the addresses that the store has most do, so that the first one tells."""
@@ -201,15 +222,18 @@ class Answers:
         """SOA and NS; SOA for ANY (RFC 8482). It carries the serial, so any change touches it."""
         if query.type == NS:
             target = names.wire("ns.dns." + origin.lstrip("."))
-            found = Found(True, (RRset(origin, NS, self.options.ttl, (target,)),), self.front(query, origin))
-            return self._response(found, origin, None)
-        soa = (self.apexes[origin].soa(self.store.serial),) if query.type in (SOA, ANY) else ()
-        return self._response(Found(True, soa), origin, (".",))
+            return self._found(Found(True, (RRset(origin, NS, self.options.ttl, (target,)),), self.front(query, origin)), None)
+        if query.type not in (SOA, ANY):
+            return self._nothing(query, True, origin, (".",), "the apex of the zone has SOA and NS only")
+        return self._found(Found(True, (self.apexes[origin].soa(self.store.serial),)), (".",))
 
     def _name_server(self, below: list[str], query: Query, origin: str) -> Response:
         """`ns.dns`, which SOA and NS name: the addresses of the Service in front of this server."""
         rrsets = self.front(query, origin) if len(below) == 2 else ()
-        return self._response(Found(True, tuple(r for r in rrsets if query.type in (r.type, ANY))[:1]), origin, None)
+        answer = tuple(r for r in rrsets if query.type in (r.type, ANY))[:1]
+        if not answer:
+            return self._nothing(query, True, origin, None, "ns.dns has the addresses of the Service that was asked")
+        return self._found(Found(True, answer), None)
 
     def front(self, query: Query, origin: str) -> tuple[RRset, ...]:
         """Addresses of the Service that has the address asked as its own or its endpoint's; none where none is known."""

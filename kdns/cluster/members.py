@@ -180,6 +180,7 @@ def _joined(slices: list[Slice]) -> Slice:
         addresses=b"".join([s.addresses for s in slices]),
         hostnames=hostnames,
         total=sum([s.total for s in slices]),
+        unready="\0" + "".join([s.unready[1:] for s in slices if s.unready]) if any(s.unready for s in slices) else None,
         pods=_row([s.pods for s in slices], slices),
         zones=_row([s.zones for s in slices], slices),
     )

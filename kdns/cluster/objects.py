@@ -20,6 +20,9 @@ from kdns.dns import names
 SERVICE_NAME = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
+LONGEST_SELECTOR = 80  # characters that are kept of a selector
+UNREADY = 20  # endpoints of a slice that are not ready of which is kept what they are called
+
 # ---------------------------------------------------------------- what the API says
 
 
@@ -165,6 +168,7 @@ class Service(NamedTuple):
     ips: tuple[bytes, ...]  # ClusterIPs, packed
     ports: tuple[Port, ...]
     alias: str | None = None  # of an ExternalName: an absolute name
+    selector: str = ""  # as people write it, its beginning: for reasons alone
 
 
 class Slice(NamedTuple):
@@ -179,6 +183,7 @@ class Slice(NamedTuple):
     total: int = 0  # endpoints, those not ready included
     pods: tuple[str | None, ...] | None = None  # each endpoint's Pod, where names of Pods are asked for
     zones: tuple[str | None, ...] | None = None  # each endpoint's zone, where zones are asked for
+    unready: str | None = None  # the first of those that are not ready, joined, by hostname, Pod or address: for reasons alone
 
 
 class Namespace(NamedTuple):
@@ -219,7 +224,8 @@ def service(o: ServiceObject) -> Service:
         return Service(key, (), ports(spec.ports), alias)
     given = spec.clusterIPs or ((spec.clusterIP,) if spec.clusterIP else ())
     ips = tuple(_packed(f"spec.clusterIPs[{i}]", ip) for i, ip in enumerate(given) if ip not in ("None", ""))
-    return Service(key, ips, ports(spec.ports))
+    selector = ",".join([f"{label}={value}" for label, value in (spec.selector or {}).items()])
+    return Service(key, ips, ports(spec.ports), None, selector[:LONGEST_SELECTOR])
 
 
 def _name(path: str, text: str) -> str:
@@ -253,6 +259,7 @@ def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice |
         raise ValueError(f"addressType: '{o.addressType}' is none of IPv4, IPv6, FQDN")
     every = o.endpoints or []
     ready = [e for e in every if e.conditions is None or e.conditions.ready is not False]
+    unready = [] if len(ready) == len(every) else [e for e in every if e.conditions and e.conditions.ready is False]
     given = [address for e in ready for address in e.addresses]
     if any(len(e.addresses) != 1 for e in ready):  # never where a cluster's controllers made it
         ready = [e for e in ready for _ in e.addresses]
@@ -275,7 +282,13 @@ def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice |
         total=len(every),
         pods=tuple([_pod_name(e.targetRef) for e in ready]) if pods else None,
         zones=tuple([sys.intern(e.zone.lower()) if e.zone else None for e in ready]) if zones else None,
+        unready=joined([_called(e) for e in unready[:UNREADY]]),
     )
+
+
+def _called(e: EndpointObject) -> str:
+    """What a person knows an endpoint by."""
+    return e.hostname or _pod_name(e.targetRef) or (e.addresses[0] if e.addresses else "?")
 
 
 def _pod_name(ref: TargetRef | None) -> str | None:

@@ -161,6 +161,8 @@ class Store:
     def _service_changed(self, old: Service | None, new: Service | None, touched: set[Key]) -> None:
         before, after = old.ips if old else (), new.ips if new else ()
         key = (new or old).key  # type: ignore[union-attr]
+        if old is not None and new is not None and old._replace(selector=new.selector) == new:
+            return  # no answer is another, but for its reason
         touched.add(key)
         touched.update(before, after)
         if before != after:
@@ -182,8 +184,10 @@ class Store:
             self._slice_changed(old, None, touched)
             old = None
         key = (new or old).service  # type: ignore[union-attr]
-        touched.add(key)
         self._file(key, old, new)
+        if old is not None and new is not None and old._replace(unready=new.unready) == new:
+            return  # no answer is another, but for its reason
+        touched.add(key)
         before, after = set(endpoints(old) if old else ()), set(endpoints(new) if new else ())
         gone, come = before - after, after - before
         touched |= gone

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from kdns.dns import names
 from kdns.dns.compression import COMPRESSED, Places, POINTER, REACH
 from kdns.dns.query import Edns, Query
-from kdns.dns.response import ExtendedError, Response, RRset
+from kdns.dns.response import ExtendedError, replace, Response, RRset
 from kdns.dns.ring import Ring as Ring
 from kdns.dns.ring import UnevenRing
 from kdns.dns.types import A, AA, AAAA, AD, CD, DO, EDE, LARGEST_UDP, NOERROR, OPCODE, OPT, OUR_SIZE, QR, RA, RD, SOA, TC
@@ -88,6 +88,8 @@ def encode(
             additional += records
             additionals += count
             at = after
+    if not whole and response.error is not None:  # records go before reasons
+        return encode(query, replace(response, error=None), most, announced, recursion)
     flags = _flags(query, response, recursion)
     if not whole:
         flags |= TC

@@ -232,7 +232,7 @@ class Kubernetes(Plugin):
         block.answer_at_once(self._fallthrough.kept)
         self.source = _source(block, options)
         self.store = self.source.store
-        self.answers = Answers(self.store, options.schema(origins))
+        self.answers = Answers(self.store, options.schema(origins), lambda: bool(block.witnesses))
         self.store.listeners.append(block.forget)
 
     async def answer(self, query: Query, next: Handler) -> Answer:

@@ -25,8 +25,9 @@ Syntax
 
     The words: `{type}`, `{name}`, `{class}`, `{proto}`, `{remote}` and `{local}` (addresses), `{port}` (the
     client's), `{size}` and `{rsize}` (octets of query and reply), `{rcode}`, `{duration}`, `{>rflags}`, `{>id}`,
-    `{>opcode}`, `{>do}`, `{>bufsize}` (also without `>`), `{/log/class}`, `{/log/type}` and `{/forward/upstream}`, and with
-    *metadata* what plugins know, such as `{/kubernetes/client-namespace}`. What is not known is `-`.
+    `{>opcode}`, `{>do}`, `{>bufsize}` (also without `>`), `{/log/class}`, `{/log/type}` and `{/forward/upstream}`, `{/ede}`
+    (why the answer is what it is, the text of its extended error), and with *metadata* what plugins know, such as
+    `{/kubernetes/client-namespace}`. What is not known is `-`.
 
     `{common}` is `{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags}
     {rsize} {duration}`, and `{combined}` the same with `"{>opcode}"`:
@@ -81,6 +82,7 @@ from kdns.dns import names, rdata
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Response, RRset
 from kdns.dns.types import NOERROR, NS, NXDOMAIN, RCODES, SMALLEST, SOA, TYPES
+from kdns.errors import one_line
 
 COMMON = (
     '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}"'
@@ -202,6 +204,7 @@ WORDS: dict[str, Callable[[Exchange], str]] = {
     "/log/class": lambda it: kind_of(it.response)[0],
     "/log/type": lambda it: kind_of(it.response)[1],
     "/forward/upstream": lambda it: it.response.made.upstream or "-",
+    "/ede": lambda it: one_line(it.response.error.text) or "-" if it.response.error is not None else "-",
 }
 
 

@@ -392,7 +392,7 @@ QUESTIONS = questions()
 
 
 class Canon:
-    """Replies in one form: records in order, the serial in an SOA of the authority section left out."""
+    """Replies in one form: records in order, without what is as of when it was made (the serial of a negative answer, and why)."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, str] = {}
@@ -402,9 +402,8 @@ class Canon:
             message = dns.message.from_wire(octets)
             sections = [sorted(self._records(section)) for section in (message.answer, message.additional)]
             soa = [f"{rrset.name} {rrset.ttl} {rrset[0].replace(serial=0)}" for rrset in message.authority]
-            options = [option.to_text() for option in message.options]
             head = f"{message.question[0]} {message.rcode()} {dns.flags.to_text(message.flags)}"
-            self._known[octets] = f"{head} {sections} {soa} {options}"
+            self._known[octets] = f"{head} {sections} {soa}"
         return self._known[octets]
 
     @staticmethod

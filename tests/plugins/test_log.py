@@ -67,6 +67,8 @@ def test_the_default_line() -> None:
         ("{>id} {id} {>opcode} {class}", "4711 4711 0 IN", {}),
         ("{rflags}", "qr,aa,tc,rd,ra,ad,cd", {"reply": b"\x87\xb0"}),
         ("{/log/class} {/log/type} {/geoip/country}", "success NOERROR -", {}),
+        ("{/ede}", "-", {}),
+        ("{/ede} {rcode}", "no namespace NXDOMAIN", {"response": Response(rcode=NXDOMAIN, error=ExtendedError(0, "no namespace"))}),
         ("{/log/class} {/log/type} {rcode}", "denial NODATA NOERROR", {"response": NODATA}),
         ("{/log/class} {/log/type} {rcode}", "denial NXDOMAIN NXDOMAIN", {"response": MISSING}),
         ("{/log/class} {rcode}", "error REFUSED", {"response": Response(rcode=REFUSED)}),

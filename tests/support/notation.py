@@ -4,8 +4,9 @@ A cluster has an object on each line; below, words in brackets may be left out:
 
     ns prod [env=prod ...]
     svc prod/web 10.96.0.1 fd00::1 http:80/tcp         ClusterIPs and ports; headless without addresses
+    svc prod/db app=db                                 a selector
     svc prod/ext > api.example.com                     an ExternalName
-    slice prod/db-1 prod/db 10.0.0.1[=hostname][%pod][@zone] mysql:3306/tcp [unready]
+    slice prod/db-1 prod/db 10.0.0.1[=hostname][%pod][@zone] mysql:3306/tcp [unready[:name]]
     slice prod/out-1 prod/out db.example.com.          an address that ends in a dot is a name: addressType FQDN
     pod prod/web-1 10.0.0.1
 
@@ -17,7 +18,7 @@ too. A line that begins with "..." goes on with the answer of the line before.
 
 import re
 from collections.abc import Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, cast, TypeVar
 
 import dns.flags
 import dns.message
@@ -30,6 +31,7 @@ from kdns.cluster.store import Store
 from kdns.core.listener import Listener
 from kdns.dns import names
 from kdns.dns.query import Address, Transport
+from kdns.plugins.kubernetes import Kubernetes
 from kdns.server.load import load
 
 ORIGIN = dns.name.from_text("cluster.local.")
@@ -65,8 +67,11 @@ def _object(kind: str, key: str, *words: str) -> Stored:
     ports = tuple(_port(word) for word in words if "/" in word)
     every = [word for word in words if "/" not in word]
     if kind == "svc":
-        return Service(key, tuple(map(ip, every)), ports)
-    return slice_(key, service, [word for word in every if word != "unready"], ports, len(every))
+        ips = tuple(ip(word) for word in every if "=" not in word)
+        return Service(key, ips, ports, None, ",".join(word for word in every if "=" in word))
+    out = [word for word in every if word.startswith("unready")]
+    made = slice_(key, service, [word for word in every if word not in out], ports, len(every))
+    return made._replace(unready=joined([word.partition(":")[2] for word in out]))
 
 
 def _port(word: str) -> Port:
@@ -106,11 +111,12 @@ def finished(coro: Coroutine[Any, Any, T]) -> T:
 class Cluster:
     """A server block that answers for objects in its store, asked as the UDP socket does: the memo first."""
 
-    def __init__(self, text: str = "", options: str = "", zones: str = ZONES, more: str = "") -> None:
-        corefile = f". {{\nkubernetes {zones} {{\nmanifests none\n{options}\n}}\n}}\n{more}"
+    def __init__(self, text: str = "", options: str = "", zones: str = ZONES, more: str = "", more_plugins: str = "") -> None:
+        corefile = f". {{\nkubernetes {zones} {{\nmanifests none\n{options}\n}}\n{more_plugins}}}\n{more}"
         self.generation = load(corefile)
         self.listener: Listener = self.generation.listeners["dns", "", 53]
-        self.store: Store = self.listener.blocks["."][0].named("kubernetes")[0].store  # type: ignore[attr-defined]
+        (self.kubernetes,) = cast(list[Kubernetes], self.listener.blocks["."][0].named("kubernetes"))
+        self.store: Store = self.kubernetes.store
         self.store.put(*objects(text))
         self.store.synced = True
 

@@ -205,7 +205,7 @@ def sound(o: Stored) -> None:
     good = len(key) < 320 and all(map(_NAME, key.split("/"))) and key.count("/") == (not isinstance(o, Namespace))
     if isinstance(o, Service):
         good = good and all(len(ip) in (4, 16) for ip in o.ips) and _ports_are_sound(o.ports)
-        good = good and (o.alias is None or o.alias == names.absolute(o.alias))
+        good = good and (o.alias is None or o.alias == names.absolute(o.alias)) and o.selector.isprintable()
     elif isinstance(o, Pod):
         good = good and all(len(ip) in (4, 16) for ip in o.ips)
     elif isinstance(o, Slice):
@@ -221,6 +221,7 @@ def _columns_fit(s: Slice) -> bool:
     return (
         len(s.addresses) == count * s.width
         and (s.hostnames is None or s.hostnames[:1] == s.hostnames[-1:] == "\0")
+        and (s.unready is None or s.unready.replace("\0", "").isprintable())
         and all(column is None or len(column) == count for column in columns)
         and all(_HOST(hostname) for hostname in hostnames)
         and all(map(_NAME, s.service.split("/"))) and s.service.count("/") == 1
