@@ -106,6 +106,7 @@ def _flags(query: Query, response: Response, recursion: bool) -> int:
         flags |= AA
     if recursion:
         flags |= RA
+    flags &= ~response.without
     return flags & ~AD if flags & AD and not (query.flags & AD or query.do) else flags
 
 

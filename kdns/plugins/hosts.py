@@ -97,7 +97,7 @@ from kdns.errors import FileError
 log = logging.getLogger(__name__)
 
 MADE = Made("hosts")
-NOT_HERE = ExtendedError(0, "no such name in hosts, and no fallthrough")
+NOT_HERE = ExtendedError(20)  # not authoritative (RFC 8914 4.21)
 MAPPED = b"\0" * 10 + b"\xff\xff"  # before an IPv4 address in an IPv6 one (RFC 4291 2.5.5.2)
 Line = tuple[bytes, list[str]]  # an address and the names that have it
 

@@ -19,9 +19,7 @@ from tests.support.mapped import mapped
 FOLDER = ROOT / "tests" / "corefiles"
 QUESTIONS: dict[str, dict[str, Any]] = json.loads((FOLDER / "questions.json").read_text())
 AWAITED = {
-    "aks-localdns": "nsid",
     "kubespray": "k8s_external",
-    "openshift": "chaos",
 }
 
 
