@@ -61,6 +61,10 @@ class CorefileError(KdnsError):
     """A Corefile that cannot be served: `Corefile:12: kubernetes: unknown option 'podz', did you mean 'pods'?`."""
 
 
+class NoSuchPlugin(CorefileError):
+    """A plugin that is neither here nor from elsewhere."""
+
+
 class ZoneFileError(KdnsError):
     """A zone file that cannot be served: `db.example:12: '10.0.0' is not an IP address`."""
 

@@ -10,9 +10,13 @@ import inspect
 import sys
 from functools import cache
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from kdns.core.plugin import Plugin
-from kdns.errors import CorefileError
+from kdns.errors import CorefileError, NoSuchPlugin, one_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ORDER: tuple[str, ...] = (
     "root", "metadata", "geoip", "cancel", "proxyproto", "quic", "grpc_server", "https", "https3", "timeouts",
@@ -30,16 +34,28 @@ GROUP = "kdns.plugins"  # the entry points of plugins from elsewhere
 def load(name: str) -> type[Plugin]:
     """The class of a plugin: the one of `kdns.plugins.<name>`, else what the entry point of that name leads to.
 
-    CorefileError where there is none of that name here.
+    NoSuchPlugin where there is none of that name; CorefileError where the one from elsewhere is none.
     """
     if name.isidentifier() and importlib.util.find_spec(f"{__name__}.{name}") is not None:
         return _class_of(importlib.import_module(f"{__name__}.{name}"))
     from importlib.metadata import entry_points  # 8 ms, where a plugin is from elsewhere
 
     for entry in entry_points(group=GROUP, name=name):
+        return _from_elsewhere(entry)
+    raise NoSuchPlugin(f"plugin '{name}' is not served by kdns (yet)")
+
+
+def _from_elsewhere(entry: "EntryPoint") -> type[Plugin]:
+    """What an entry point leads to; CorefileError where that is no plugin."""
+    package = entry.dist.name if entry.dist is not None else entry.value
+    try:
         loaded = entry.load()
-        return loaded if isinstance(loaded, type) else _class_of(loaded)
-    raise CorefileError(f"plugin '{name}' is not served by kdns (yet)")
+        found = loaded if isinstance(loaded, type) else _class_of(loaded)
+    except Exception as error:  # it is anybody's code
+        raise CorefileError(f"plugin '{entry.name}' of package {package} cannot be loaded: {one_line(str(error))}") from error
+    if not issubclass(found, Plugin):
+        raise CorefileError(f"plugin '{entry.name}' of package {package} does not derive from kdns.core.plugin.Plugin")
+    return found
 
 
 def manual(name: str) -> str:

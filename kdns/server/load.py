@@ -13,7 +13,7 @@ from kdns.core.generation import Generation, Where
 from kdns.core.listener import Listener
 from kdns.core.memo import BUDGET
 from kdns.core.plugin import Plugin
-from kdns.errors import CorefileError, FileError, KdnsError
+from kdns.errors import CorefileError, FileError, KdnsError, NoSuchPlugin
 from kdns.server.schemes import SCHEMES
 from kdns.server.sockets import shown
 
@@ -97,7 +97,7 @@ def _class_of(directive: Directive) -> type[Plugin]:
     try:
         return plugins.load(directive.name)
     except CorefileError as error:
-        if directive.name not in plugins.ORDER:
+        if isinstance(error, NoSuchPlugin) and directive.name not in plugins.ORDER:
             raise directive.unknown(plugins.ORDER) from None
         raise directive.error(str(error)) from None
 
