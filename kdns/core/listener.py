@@ -23,6 +23,7 @@ from kdns.core.metrics import counters, gauges
 from kdns.core.plugin import Exchange, Fact
 from kdns.dns import names
 from kdns.dns.encoding import encode, refusal
+from kdns.dns.plain import is_of, plain, respelt
 from kdns.dns.query import Address, decode, Query, Transport
 from kdns.dns.response import Answer, Key, replace, Response, Stream
 from kdns.dns.ring import Ring
@@ -33,6 +34,7 @@ ONE_MESSAGE = (Transport.UDP, Transport.HTTPS)  # transports that have one for e
 MOST_FACTS = 10_000  # kept to be shared
 MOST_CLIENTS = 10_000  # whose audience is remembered
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address as a socket of IPv6 has it
+_TRUNCATED = TC >> 8
 
 
 class Messages:
@@ -82,8 +84,10 @@ class Listener:
         self.counts = counts
         self.memo = Memo(self._fold, budget) if later is None else Memo(self._fold, budget, later)
         self.audience: Callable[[Address | bytes], bytes] | None = None  # of a client, where a block asks who it is
+        self.heeded: frozenset[int] = frozenset()  # codes of EDNS options that may change an answer
         self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
         self._memoized = True
+        self._looked_for: tuple[bytes, bytes | None] = b"", None  # the last query, and its plain one: it is answered next
         self._audiences: list[Callable[[str], bytes]] = []
         self._by_client: dict[bytes, bytes] = {}
         self._facts: dict[Fact | None, Fact | None] = {}  # those that entries of the memo share
@@ -96,6 +100,7 @@ class Listener:
         if self not in block.listeners:
             block.listeners.append(self)
             self._audiences += block.audiences
+            self.heeded |= block.edns_options | block.sent_options
             self.near += tuple(map(names.wire, block.near))
         if self._audiences:
             self.audience = self._audience
@@ -130,6 +135,7 @@ class Listener:
         kernel wrote it.
         """
         received = time.monotonic()
+        looked_for = self._looked_for
         self.counts.misses += 1
         try:
             query = decode(wire, client, local, transport, received)
@@ -151,17 +157,25 @@ class Listener:
             response = Response(flags=TC) if transport is Transport.UDP else Response(rcode=REFUSED, authoritative=False)
         if block is None:
             made = encode(query, response)
-        else:
-            made = encode(query, response, block.udp_size, recursion=block.recursive)
+            return wire[:2] + (made.turn() if isinstance(made, Ring) else made)
+        asked, key = wire[2:], None
+        if response.stable_for and block.memoized and self._memoized:
+            key = looked_for[1] if looked_for[0] == asked else plain(asked, self.heeded)
+            if key is not None and key != asked:
+                if is_of(key, query.question, query.edns is not None):
+                    query.question = key[10 : 10 + len(query.question)]
+                else:
+                    key = None
+        made = encode(query, response, block.udp_size, recursion=block.recursive)
         octets = made.turn() if isinstance(made, Ring) else made
-        if block is not None:
-            fact = self._fact(zone, block, query, response, len(octets) + 2) if block.counters else None
-            if fact is not None or block.witnesses:
-                _tell(block, query, response, fact, octets)
-            keep = response.stable_for and block.memoized and self._memoized and query.memoizable
-            if keep and len(octets) + 2 <= query.takes(block.udp_size):
-                self._remember(block, query, response, made, changes, fact)
-        return wire[:2] + octets
+        fact = self._fact(zone, block, query, response, len(octets) + 2) if block.counters else None
+        if fact is not None or block.witnesses:
+            _tell(block, query, response, fact, octets)
+        if key is None:
+            return wire[:2] + octets
+        if len(octets) + 2 <= query.takes(block.udp_size) and (self.memo.changes == changes or not response.depends):
+            self._remember(key, block, query, response, made, fact)
+        return wire[:2] + (octets if key == asked else respelt(octets, asked))
 
     def _fact(self, zone: str, block: Block, query: Query, response: Response, size: int) -> Fact:
         return Fact(
@@ -170,17 +184,16 @@ class Listener:
         )  # fmt: skip
 
     def _remember(
-        self, block: Block, query: Query, response: Response, made: bytes | Ring, changes: int, fact: Fact | None
+        self, key: bytes, block: Block, query: Query, response: Response, made: bytes | Ring, fact: Fact | None
     ) -> None:
-        """Let the memo have a reply, unless something changed while it waited."""
-        if self.memo.changes != changes and response.depends:
-            return
+        """Let the memo have the reply to a plain query."""
         hit = None
         if fact is not None or response.made.replayed is not None:
             if len(self._facts) > MOST_FACTS:
                 self._facts.clear()
             hit = Hit(block, self._facts.setdefault(fact, fact), response.made.replayed)
-        key = self.key(query.wire, query.client)
+        if self.audience is not None:
+            key = self.audience(query.client) + key
         self.memo.put(key, made, response.depends, hit, response.stable_for != math.inf)
 
     async def _messages(self, query: Query, stream: Stream) -> AsyncIterator[bytes]:
@@ -190,8 +203,30 @@ class Listener:
 
     # ------------------------------------------------------------ who asks
 
+    def replay(self, query: bytes, client: Address | bytes, transport: Transport) -> bytes | None:
+        """The memo's reply to a query, both without the id, counted in its entry; None where it has none.
+
+        It has that to the query as it stands, or to the plain one. `client` matters only where there is an `audience`.
+        """
+        audience, find = self.audience, self.memo.get
+        who = b"" if audience is None else audience(client)
+        entry = find(who + query)
+        as_asked = entry is not None
+        if entry is None:
+            known = plain(query, self.heeded)
+            self._looked_for = query, known
+            if known is None or known == query or (entry := find(who + known)) is None:
+                return None
+        reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
+        if transport is not Transport.UDP:
+            if reply[0] & _TRUNCATED:  # for UDP
+                return None
+            entry.streams += 1
+        entry.hits += 1
+        return reply if as_asked else respelt(reply, query)
+
     def key(self, wire: bytes, client: Address | bytes) -> bytes:
-        """What the memo has the reply to a datagram by."""
+        """What the memo has the reply to a plain query by."""
         return wire[2:] if self.audience is None else self.audience(client) + wire[2:]
 
     def _audience(self, client: Address | bytes) -> bytes:

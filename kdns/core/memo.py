@@ -1,8 +1,9 @@
 """The memo: reply octets by query octets, forgotten by key. No I/O.
 
-The key is a datagram without its id, the value the reply without its id, so a hit is a dictionary look-up and a
-concatenation. What a reply was made from (its `depends`) is kept beside it, and a change forgets exactly what was made from
-what changed: clearing the whole memo ten times a second would cost most of its worth.
+The key is a plain query (see dns.plain) without its id, the value the reply without its id, so a hit is a dictionary look-up
+and a concatenation: most queries are plain as they come, and what others carry that changes nothing is left out. What a reply
+was made from (its `depends`) is kept beside it, and a change forgets exactly what was made from what changed: clearing the
+whole memo ten times a second would cost most of its worth.
 
 Rules that must never be broken:
 

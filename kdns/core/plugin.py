@@ -11,6 +11,8 @@ Rules that must never be broken:
   that overrides `answer` and does not set `same_for_everyone` (or give an `audience`) keeps its server block out of the memo.
 - A Response says for how long its bytes hold (`stable_for`, 0 unless said) and what it was made from (`depends`, what was not
   there included). A link that changes another's Response keeps the least of the one and the sum of the other.
+- EDNS options, flags without a meaning and the spelling of a name change nothing: the memo answers as if they were not there.
+  A plugin that looks at an option says so (`Block.heed_options`, `Block.send_options`).
 - What is raised in `answer` is logged, counted and answered with SERVFAIL, in one place (`Block.answer`).
 - A plugin asks its block for what it needs, and reaches nothing behind it.
 """

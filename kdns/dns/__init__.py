@@ -3,6 +3,7 @@
 types.py        the protocol's numbers
 names.py        domain names as text and on the wire
 query.py        a question, and how its message is read
+plain.py        what of a query an answer depends on, without decoding it
 response.py     an answer: RRsets with rdata ready to send
 rdata.py        rdata as text and on the wire
 zone.py         a zone: its records, and what it says of any name

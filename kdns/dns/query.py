@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 from kdns.dns import names
 from kdns.dns.types import (
-    AD,
     BADVERS,
-    CD,
     DO,
     FORMERR,
     IN,
@@ -31,8 +29,6 @@ from kdns.dns.types import (
     SMALLEST,
 )  # fmt: skip
 from kdns.errors import FormatError
-
-MEMO_LARGEST = 300  # octets of a datagram that may enter the memo
 
 
 class Transport(enum.StrEnum):
@@ -87,7 +83,7 @@ class Edns(NamedTuple):
 class Query:
     """One question, already valid (RFC 9619: never more than one); or NOTIFY (RFC 1996), as `flags` then say."""
 
-    __slots__ = ("_client", "_local", "cls", "edns", "flags", "memoizable", "name", "question", "received", "trail",
+    __slots__ = ("_client", "_local", "cls", "edns", "flags", "name", "question", "received", "trail",
                  "transport", "type", "wire")  # fmt: skip
 
     name: str  # lower case, absolute
@@ -98,7 +94,6 @@ class Query:
     edns: Edns | None
     transport: Transport
     received: float  # time.monotonic()
-    memoizable: bool  # nothing in it is odd: the same octets may come again
     trail: tuple[str, ...]  # the aliases that were followed on the way to it
     wire: bytes  # the message as it came; empty for a question of our own
 
@@ -108,7 +103,6 @@ class Query:
         self.question = names.wire(name) + struct.pack("!HH", type, cls)
         self.transport = Transport.UDP
         self.received = time.monotonic()
-        self.memoizable = False
         self.trail = ()
         self.wire = b""
         self._client: Address | bytes = NOBODY
@@ -211,16 +205,14 @@ def decode(
         end, query.name = _name(wire)
         query.type, query.cls = _QUESTION_END(wire, end)
         query.question = question = wire[12 : end + 4]
-        edns, version, at, odd = None, 0, end + 4, flags & ~(RD | AD | CD)
+        edns, version, at = None, 0, end + 4
         if additionals == 1 and not answers and not authorities and len(wire) == at + 11 and wire[at : at + 3] == _OPT_OWNER:
             size, extended, length = _OPT_REST(wire, at + 3)
             if length:  # of options that are not there
                 raise FormatError(FORMERR)
-            edns, version, at = Edns(size, extended & DO != 0), extended >> 16 & 0xFF, at + 11
-            odd |= extended & ~DO
+            edns, version = Edns(size, extended & DO != 0), extended >> 16 & 0xFF
         elif answers or authorities or additionals:
-            edns, version, at = _records(wire, at, answers + authorities, additionals)
-            odd = True
+            edns, version = _records(wire, at, answers + authorities, additionals)
     except (IndexError, struct.error):
         raise FormatError(FORMERR) from None
     if version:
@@ -231,7 +223,6 @@ def decode(
         raise FormatError(FORMERR)
     query.flags, query.edns, query.trail, query.wire = flags, edns, (), wire
     query._client, query._local, query.transport, query.received = client, local, transport, received
-    query.memoizable = not odd and at == len(wire) and at <= MEMO_LARGEST and wire[12:end].lower() == wire[12:end]
     return query
 
 
@@ -250,8 +241,8 @@ def _name(wire: bytes) -> tuple[int, str]:
     return at, names.joined(labels)
 
 
-def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns | None, int, int]:
-    """Past the records of a query from `at` on, `before` of them not additional: (EDNS, its version, where they end)."""
+def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns | None, int]:
+    """The records of a query from `at` on, `before` of them not additional: (EDNS, its version)."""
     edns, version = None, 0
     for i in range(before + additionals):
         is_root = not wire[at]
@@ -264,7 +255,7 @@ def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns 
             if edns is not None or not is_root:
                 raise FormatError(FORMERR)
             edns, version = Edns(cls, bool(ttl & DO), wire[at - length : at]), ttl >> 16 & 0xFF
-    return edns, version, at
+    return edns, version
 
 
 def skip_name(wire: bytes, at: int) -> int:

@@ -74,16 +74,14 @@ class Https:
         """The reply to a message; None for silence. There are no more of them under way than connections."""
         listener = self.listener
         began = time.monotonic()
-        entry = listener.memo.get(listener.key(wire, peer))
-        if entry is None:
+        kept = listener.replay(wire[2:], peer, listener.stream)
+        if kept is None:
             reply = await listener.reply(wire, peer, local, listener.stream)
             assert reply is None or isinstance(reply, bytes)  # see ONE_MESSAGE
             return reply
-        entry.hits += 1
-        entry.streams += 1
         listener.counts.hits += 1
         listener.counts.hit_seconds += time.monotonic() - began
-        return wire[:2] + (entry.reply or entry.ring.turn())  # type: ignore[union-attr]
+        return wire[:2] + kept
 
 
 class _Refused(Exception):

@@ -34,7 +34,6 @@ ROOM = 16384  # octets of replies that are made at once; and what the kernel is 
 MOST_UNTAKEN = 131072  # octets of late replies that one connection may leave untaken: many may come at one moment
 ALL_UNTAKEN = 8 << 20  # and all together
 PARTS = 4  # of the process's descriptors, one part in so many is for connections
-TRUNCATED = 0x02  # TC, in the first octet of a reply without its id
 DRAIN = 5.0  # seconds that connections have to end when the socket is given up
 
 _room = memoryview(bytearray(LONGEST))  # what was just read; each connection takes its octets at once
@@ -156,7 +155,7 @@ class _Connection(asyncio.BufferedProtocol):
             return
         began = time.monotonic()
         listener = self._server.listener
-        get = listener.memo.get
+        replay = listener.replay
         octets, length, at, space = self._octets, len(self._octets), 0, ROOM
         replies: list[bytes] = []
         hits = messages = 0
@@ -169,19 +168,13 @@ class _Connection(asyncio.BufferedProtocol):
             if end > length or length < at + 2 or self._in_flight >= IN_FLIGHT or self._stuck:
                 more = False
                 break
-            entry = get(listener.key(octets[at + 2 : end], self._peer))
-            reply: bytes | None = None
-            if entry is not None:
-                reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
-                if reply[0] & TRUNCATED:  # for UDP
-                    reply = None
+            wire = octets[at + 2 : end]
+            reply = replay(wire[2:], self._peer, listener.stream)
             if reply is not None:
-                entry.hits += 1  # type: ignore[union-attr]
-                entry.streams += 1  # type: ignore[union-attr]
                 hits += 1
-                replies += ((len(reply) + 2).to_bytes(2, "big"), octets[at + 2 : at + 4], reply)
+                replies += ((len(reply) + 2).to_bytes(2, "big"), wire[:2], reply)
                 space -= len(reply)
-            elif (reply := self._start(octets[at + 2 : end])) is not None:
+            elif (reply := self._start(wire)) is not None:
                 replies += (len(reply).to_bytes(2, "big"), reply)
                 space -= len(reply)
             messages += 1

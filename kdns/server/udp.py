@@ -85,25 +85,22 @@ class Udp:
             client = Address(address[0].partition("%")[0].removeprefix("::ffff:"), address[1])
             local = self._asked_sockaddr(asked[0]) if asked else self._local
             began = time.monotonic()
-            reply, hit = self._answer(wire, client, local, (address, asked))
-            if hit:
+            reply = self.listener.replay(wire[2:], client, Transport.UDP)
+            if reply is None:
+                reply = self._missed(wire, client, local, (address, asked))
+            else:
+                reply = wire[:2] + reply
                 self.listener.counts.hits += 1
                 self.listener.counts.hit_seconds += time.monotonic() - began
             if reply is not None:
                 self._send(reply, (address, asked))
 
-    def _answer(
-        self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route
-    ) -> tuple[bytes | None, bool]:
-        """The reply to a datagram, or None: there is none, or not yet; and whether it was the memo's."""
-        entry = self.listener.memo.get(self.listener.key(wire, client))
-        if entry is not None:
-            entry.hits += 1
-            return wire[:2] + (entry.reply or entry.ring.turn()), True  # type: ignore[union-attr]
+    def _missed(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
+        """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""
         if self._backlog.open:
             self._backlog.add((wire, client, local, route), is_near(wire, self.listener.near))
-            return None, False
-        return self._started(wire, client, local, route), False
+            return None
+        return self._started(wire, client, local, route)
 
     def _started(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
         """The reply to a miss where it is there at once; else it is sent later."""
@@ -219,7 +216,7 @@ class Batched(Udp):
         batch = self._batch
         began = time.monotonic()
         listener = self.listener
-        find, audience = listener.memo.find, listener.audience
+        find, replay, audience = listener.memo.find, listener.replay, listener.audience
         heads = batch.heads[0 : len(lengths) * mmsg.HEAD]
         parts: list[bytes] = []
         add = parts.append
@@ -240,13 +237,20 @@ class Batched(Udp):
                 add(reply)
                 size = len(reply) + 2
             else:
-                missed, hit = self._miss(slot >> 1, length)
-                misses += not hit
-                if missed is None:
-                    silent.append(slot >> 1)
-                    missed = b""
-                add(missed)
-                size = len(missed)
+                client = b"" if audience is None else batch.client(slot >> 1)
+                reply = replay(heads[at + 2 : at + length], client, Transport.UDP)
+                if reply is not None:
+                    add(heads[at : at + 2])
+                    add(reply)
+                    size = len(reply) + 2
+                else:
+                    misses += 1
+                    missed = self._miss(slot >> 1, length)
+                    if missed is None:
+                        silent.append(slot >> 1)
+                        missed = b""
+                    add(missed)
+                    size = len(missed)
             iov[slot] = start
             iov[slot + 1] = size
             start += size
@@ -262,17 +266,17 @@ class Batched(Udp):
             listener.counts.hits += hits
             listener.counts.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
 
-    def _miss(self, i: int, length: int) -> tuple[bytes | None, bool]:
-        """What the young generation of the memo does not have: as `_answer`."""
+    def _miss(self, i: int, length: int) -> bytes | None:
+        """As `_missed`, for a slot."""
         batch = self._batch
         client = batch.client(i)
         if client[2:4] == b"\0\0":  # port 0: nobody can have an answer there
-            return None, False
+            return None
         wire = batch.datagram(i, length)
         if not self._all:
-            return self._answer(wire, client, self._local, (client, []))
+            return self._missed(wire, client, self._local, (client, []))
         asked = batch.asked(i)
-        return self._answer(wire, client, self._asked_sockaddr(asked), (client, [asked]))
+        return self._missed(wire, client, self._asked_sockaddr(asked), (client, [asked]))
 
     def _send_batch(self, count: int, silent: list[int]) -> None:
         """Send the replies of slots 0 to count, around those that have none."""

@@ -232,9 +232,9 @@ def test_an_answer_over_an_alias_is_kept_as_long_as_both_hold(target: Response |
 
 def by_udp(listener: Listener, wire: bytes) -> tuple[bool, bytes]:
     """As the socket does: the memo first, then a reply; and whether it was the memo's."""
-    entry = listener.memo.get(wire[2:])
-    if entry is not None:
-        return True, wire[:2] + (entry.reply or entry.ring.turn())  # type: ignore[union-attr]
+    kept = replayed(listener, wire)
+    if kept is not None:
+        return True, wire[:2] + kept
     reply = asyncio.run(listener.reply(wire, ("10.0.0.9", 4000), ("10.0.0.10", 53), Transport.UDP))  # type: ignore[arg-type]
     assert reply is not None
     return False, reply
@@ -292,7 +292,7 @@ def test_a_hit_has_the_octets_of_a_miss(question: str) -> None:
         ("DO", {"use_edns": 0, "want_dnssec": True}, True),
         ("CD", {"flags": dns.flags.RD | dns.flags.CD}, True),
         ("over TCP", {"transport": Transport.TCP}, True),
-        ("an option", {"options": [dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12345678")]}, False),
+        ("an option", {"options": [dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12345678")]}, True),
     ],
 )
 def test_what_enters_the_memo(what: str, options: dict[str, object], kept: bool) -> None:
@@ -301,10 +301,51 @@ def test_what_enters_the_memo(what: str, options: dict[str, object], kept: bool)
     assert int(kept) == len(listener_of(generation).memo)
 
 
-def test_random_case_does_not_enter_the_memo() -> None:
+def replayed(listener: Listener, wire: bytes) -> bytes | None:
+    return listener.replay(wire[2:], ("10.0.0.9", 4000), Transport.UDP)  # type: ignore[arg-type]
+
+
+def test_what_changes_nothing_is_a_hit() -> None:
+    """Random case, cookies, flags without a meaning: each gets its own spelling, and no cookie back."""
     generation = served(**{".": lambda query: address(query.name)})
-    assert "NOERROR, wEb. 10.0.0.1" == ask(generation, "wEb.")
-    assert 0 == len(listener_of(generation).memo)
+    listener = listener_of(generation)
+    asyncio.run(asked(generation, "wEb.", use_edns=0, payload=1232))
+    asyncio.run(asked(generation, "web.", use_edns=0, payload=1232))
+    assert 2 == len(listener.memo)  # those in lower case and the others
+    cookie = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12345678")
+    for name in ("web.", "Web.", "weB.", "WEB."):
+        query = dns.message.make_query(name, "A", use_edns=0, payload=1232, options=[cookie], flags=dns.flags.RD | 0x0040)
+        reply = replayed(listener, query.to_wire())
+        assert reply is not None
+        message = dns.message.from_wire(query.to_wire()[:2] + reply)
+        assert (name, (), 0) == (str(message.question[0].name), message.options, message.flags & 0x0040)
+        assert [f"{name} 5 IN A 10.0.0.1"] == [rrset.to_text() for rrset in message.answer]
+    assert 2 == len(listener.memo)
+
+
+def test_what_may_change_an_answer_is_none() -> None:
+    generation = served(**{".": lambda query: address(query.name)})
+    listener = listener_of(generation)
+    asyncio.run(asked(generation, "web.", use_edns=0, payload=1232))
+    for options in ({"payload": 4096}, {"want_dnssec": True}, {"flags": dns.flags.RD | dns.flags.CD}, {"flags": 0}):
+        query = dns.message.make_query("web.", "A", use_edns=0, **{"payload": 1232, **options})  # type: ignore[arg-type]
+        assert None is replayed(listener, query.to_wire())
+    query = dns.message.make_query("web.", "A", use_edns=0, payload=1232, options=[dns.edns.ECSOption("192.0.2.0", 24)])
+    assert None is not replayed(listener, query.to_wire())
+    listener.heeded = frozenset((8,))
+    assert None is replayed(listener, query.to_wire())
+
+
+def test_names_in_rdata_keep_their_spelling() -> None:
+    """They must not point into a question that the next client spells otherwise."""
+    alias = Response(answer=(RRset("www.example.", 5, 5, (names.wire("web.example."),)),), stable_for=math.inf)
+    listener = listener_of(served(**{".": alias}))
+    for name in ("wWw.exAMple.", "WWW.EXAMPLE.", "wwW.exAmple."):
+        wire = dns.message.make_query(name, "CNAME").to_wire()
+        _, reply = by_udp(listener, wire)
+        message = dns.message.from_wire(reply)
+        assert [f"{name} 5 IN CNAME web.example."] == [rrset.to_text() for rrset in message.answer]
+    assert 1 == len(listener.memo)
 
 
 def test_what_is_not_stable_is_never_kept() -> None:

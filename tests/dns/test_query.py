@@ -29,7 +29,6 @@ def test_a_query_by_dnspython_is_understood(name: str, type: int, edns: Edns | N
     assert got is not None
     assert (name, type, edns) == (got.name, got.type, got.edns)
     assert recursion == bool(got.flags & types.RD)
-    assert got.memoizable
 
 
 @given(st.binary(max_size=600) | st.binary(max_size=60).map(lambda b: b"\0\1\1\0\0\1\0\0\0\0\0\1" + b))
@@ -94,27 +93,6 @@ def test_bad_queries(what: str, wire: bytes, expected: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "wire", "expected"),
-    [
-        ("plain", header() + QUESTION, True),
-        ("AD and CD", header(0x0130) + QUESTION, True),
-        ("EDNS with DO", header(counts=(1, 0, 0, 1)) + QUESTION + b"\0\0\x29\x04\xd0\0\0\x80\0\0\0", True),
-        ("a cookie", header(counts=(1, 0, 0, 1)) + QUESTION + OPT[:-2] + b"\0\x0c\0\x0a\0\x08" + b"c" * 8, False),
-        ("an unknown EDNS flag", header(counts=(1, 0, 0, 1)) + QUESTION + b"\0\0\x29\x04\xd0\0\0\0\x40\0\0", False),
-        ("the Z flag", header(0x0140) + QUESTION, False),
-        ("random case", header() + b"\3wEb\4prod\0\0\1\0\1", False),
-        ("octets after the end", header() + QUESTION + b"x", False),
-        ("a record in the answer section", header(counts=(1, 1, 0, 0)) + QUESTION + QUESTION + b"\0\0\0\1\0\0", False),
-    ],
-)
-def test_what_may_enter_the_memo(what: str, wire: bytes, expected: bool) -> None:
-    got = decode(wire)
-    assert got is not None
-    assert expected == got.memoizable
-    assert "web.prod." == got.name
-
-
-@pytest.mark.parametrize(
     ("edns", "most", "expected"),
     [
         (None, 4096, 512),
@@ -141,7 +119,6 @@ def test_a_notification_is_understood_and_never_kept() -> None:
     query = decode(told.to_wire())
     assert query is not None
     assert ("example.org.", types.SOA, types.NOTIFY) == (query.name, query.type, query.flags & types.OPCODE)
-    assert not query.memoizable
 
 
 def sockaddr_in6(address: str) -> bytes:

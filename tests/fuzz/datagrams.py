@@ -95,9 +95,9 @@ class Datagrams:
 
     def look(self, wire: bytes) -> None:
         listener = self._listener
-        entry = listener.memo.get(listener.key(wire, CLIENT))
-        if entry is not None:
-            reply: bytes | None = wire[:2] + (entry.reply or entry.ring.turn())  # type: ignore[union-attr]
+        kept = listener.replay(wire[2:], CLIENT, Transport.UDP)
+        if kept is not None:
+            reply: bytes | None = wire[:2] + kept
         else:
             reply = self._reply(wire, Transport.UDP)
         if reply is None:

@@ -7,7 +7,8 @@ out. answers/*.jsonl has a row for each question; options that change few answer
 
 import asyncio
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ import dns.rdatatype
 import dns.reversename
 import pytest
 
+from kdns.core.listener import Listener
+from kdns.dns.query import Address, Transport
 from tests.support import TOWN
 from tests.support.running import Client, serving
 
@@ -165,6 +168,74 @@ def test_golden_questions(source: str, options: str, free_port: int) -> None:
             return found + await differences(client, rows, "tcp", freed)
 
     assert [] == asyncio.run(check())
+
+
+def spelt(wire: bytes) -> bytes:
+    """A query with every other letter of its name a capital."""
+    end = wire.index(b"\0", 12)
+    return wire[:12] + bytes(c - 32 if i % 2 and 97 <= c <= 122 else c for i, c in enumerate(wire[12:end])) + wire[end:]
+
+
+def with_option(wire: bytes) -> bytes:
+    """With a cookie that no other query has (RFC 7873 4)."""
+    return wire[:-2] + b"\0\x0c\0\x0a\0\x08" + os.urandom(8)
+
+
+CHANGES: dict[str, Callable[[bytes], bytes]] = {
+    "a cookie": with_option,
+    "a cookie and 0x20": lambda wire: with_option(spelt(wire)),
+    "flags that mean nothing": lambda wire: wire[:2] + bytes((wire[2] | 0x06, wire[3] | 0xC5)) + wire[4:],
+    "an odd size": lambda wire: wire[:-8] + b"\x10\x03" + wire[-6:],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_golden_questions_with_what_changes_nothing(change: str, free_port: int) -> None:
+    """The first time and the second, which is the memo's: the reply that the plain question has, spelt as it was asked."""
+    rows = [row for row in golden_rows("bare") if not row["name"].endswith("arpa.")]
+    corefile = f".:{free_port} {{\n bind 127.0.0.1\n kubernetes cluster.local {{\n manifests {TOWN}/objects.json\n }}\n}}\n"
+    make = CHANGES[change]
+
+    async def check() -> list[str]:
+        wrong = []
+        async with serving(corefile) as server:
+            listener = next(iter(server.generation.listeners.values()))
+            for row in rows:
+                asked = question(row["name"], row["type"])
+                changed = make(asked)
+                plain = await _reply(listener, asked, True)
+                for fresh in (True, False):
+                    reply = await _reply(listener, changed, fresh)
+                    if not _same(plain, reply, changed):
+                        wrong.append(f"{row['name']} {row['type']}: {plain!r}, {reply!r}")
+        return wrong
+
+    assert [] == asyncio.run(check())
+
+
+def _same(plain: bytes, reply: bytes, asked: bytes) -> bool:
+    """Is it the reply to the plain question, but for the spelling? Of a truncated one, any part will do."""
+    end = asked.index(b"\0", 12)
+    if reply[:end] != reply[:12] + asked[12:end]:
+        return False
+    if reply[2:12] + reply[end:] == plain[2:12] + plain[end:]:
+        return True
+    one, other = dns.message.from_wire(plain), dns.message.from_wire(reply)
+    if one.flags != other.flags or one.options != other.options:
+        return False
+    return bool(one.flags & dns.flags.TC) or said(one) == said(other)
+
+
+async def _reply(listener: Listener, wire: bytes, fresh: bool) -> bytes:
+    """A reply that is made now, or the memo's."""
+    client = Address("127.0.0.1", 5)
+    if fresh:
+        reply = await listener.reply(wire, client, client, Transport.UDP)
+    else:
+        kept = listener.replay(wire[2:], client, Transport.UDP)
+        reply = wire[:2] + kept if kept is not None else await listener.reply(wire, client, client, Transport.UDP)
+    assert isinstance(reply, bytes)
+    return reply
 
 
 def test_every_file_of_answers_is_asked() -> None:

@@ -373,6 +373,21 @@ def test_what_is_asked_over_tcp_enters_the_memo_where_it_fits_udp() -> None:
     assert [("tcp", 1)] * 3 + [("udp", 5), ("tcp", 2)] == counted
 
 
+def test_what_changes_nothing_is_a_hit() -> None:
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        asked = []
+        for id, name in enumerate(("N9.test.", "n9.TEST.", "n9.tEsT.")):
+            writer.write(framed(question(name, id=id)))
+            reply = await read(reader)
+            asked.append((reply[1], str(dns.message.from_wire(reply).question[0].name), *addresses(reply)))
+        writer.close()
+        return asked, served.listener.counts.hits
+
+    expected = [(0, "N9.test.", "10.0.0.9"), (1, "n9.TEST.", "10.0.0.9"), (2, "n9.tEsT.", "10.0.0.9")]
+    assert (expected, 2) == serve(known, body)
+
+
 def test_rotation_is_replayed() -> None:
     async def rotates(query: Any) -> Response:
         rdata = tuple(bytes((10, 0, 0, i)) for i in (1, 2, 3))

@@ -53,6 +53,21 @@ def test_misses_and_hits(kind: Kind) -> None:
 
 
 @both
+def test_what_changes_nothing_is_a_hit(kind: Kind) -> None:
+    """Each has its own id and spelling."""
+
+    async def body(served: udp.Udp, port: int) -> Any:
+        replies = []
+        with client() as sock:
+            for id, name in enumerate(("N9.test.", "n9.TEST.", "n9.tEsT.")):
+                replies.append((await ask(sock, question(name, id=id), ("127.0.0.1", port)))[0])
+        asked = [(reply[1], str(dns.message.from_wire(reply).question[0].name)) for reply in replies]
+        return asked, {tuple(addresses(reply)) for reply in replies}, served.listener.counts.hits
+
+    assert ([(0, "N9.test."), (1, "n9.TEST."), (2, "n9.tEsT.")], {("10.0.0.9",)}, 2) == serve(kind, known, body)
+
+
+@both
 def test_a_burst_of_all_kinds(kind: Kind) -> None:
     """Hits, misses, what waits, what deserves silence, one after another: each has its own reply or none."""
     silent = [b"", b"\0", bytes(11), b"\0\7\x80" + bytes(9)]

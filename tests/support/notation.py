@@ -122,10 +122,9 @@ class Cluster:
 
     def octets(self, wire: bytes, transport: Transport = Transport.UDP) -> bytes:
         """The reply to a message."""
-        entry = self.listener.memo.get(wire[2:]) if transport is Transport.UDP else None
-        if entry is not None:
-            entry.hits += 1
-            return wire[:2] + (entry.reply or entry.ring.turn())  # type: ignore[union-attr]
+        kept = self.listener.replay(wire[2:], CLIENT, transport) if transport is Transport.UDP else None
+        if kept is not None:
+            return wire[:2] + kept
         reply = finished(self.listener.reply(wire, CLIENT, LOCAL, transport))
         assert reply is not None
         return reply
