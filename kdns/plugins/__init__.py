@@ -8,10 +8,12 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from kdns.config.options import argument, lines
 from kdns.core.plugin import Plugin
 from kdns.errors import CorefileError, NoSuchPlugin, one_line
 
@@ -26,6 +28,37 @@ ORDER: tuple[str, ...] = (
     "route53", "azure", "clouddns", "k8s_external", "kubernetes", "file", "auto", "secondary", "etcd", "loop",
     "forward", "grpc", "erratic", "whoami", "on", "sign", "view", "nomad",
 )  # fmt: skip
+
+_NOT_HERE = "is not served by kdns: "
+INSTEAD = {  # what to do in place of words that are not served, those of the past and of clouds among them
+    "proxy": "is gone since CoreDNS 1.5: write 'forward FROM TO...' in its place",
+    "federation": "is gone since CoreDNS 1.7, as federation is from Kubernetes: leave it out",
+    "startup": "is gone, as from CoreDNS: use an init container",
+    "shutdown": "is gone, as from CoreDNS: use the Pod's lifecycle hooks",
+    "on": _NOT_HERE + "use the Pod's lifecycle hooks, or an init container",
+    "geoip": _NOT_HERE + "leave it out, or forward these names to a server that knows places",
+    "proxyproto": _NOT_HERE + "let the load balancer keep clients' addresses (externalTrafficPolicy: Local)",
+    "quic": _NOT_HERE + "put a proxy for DNS over QUIC in front, or use tls://",
+    "grpc_server": _NOT_HERE + "put a proxy in front, or use https://",
+    "https": _NOT_HERE + "leave it out, https:// addresses have bounds of their own",
+    "https3": _NOT_HERE + "use https://, which speaks HTTP/1.1",
+    "siit": _NOT_HERE + "forward these names to a resolver that does it",
+    "tsig": _NOT_HERE + "say who may ask with acl, and who may transfer with transfer's to",
+    "dnssec": _NOT_HERE + "sign the zone where its file is made, and serve it with file",
+    "sign": _NOT_HERE + "sign the zone file with ldns-signzone or dnssec-signzone, and serve it with file",
+    "dynupdate": _NOT_HERE + "change Services or the zone file, or copy a primary's zone with secondary",
+    "route53": _NOT_HERE + "forward these zones to the VPC's resolver, which answers private zones",
+    "azure": _NOT_HERE + "forward these zones to 168.63.129.16, which answers private zones",
+    "clouddns": _NOT_HERE + "forward these zones to 169.254.169.254, which answers private zones",
+    "etcd": _NOT_HERE + "forward these zones to a CoreDNS that keeps it",
+    "nomad": _NOT_HERE + "forward these zones to a CoreDNS that keeps it",
+    "grpc": _NOT_HERE + "write 'forward FROM tls://ADDRESS'",
+}
+WITHOUT_EFFECT = {  # taken, for answers are the same without
+    "dnstap": "has no effect: no copy of queries is sent, log and prometheus say what was asked",
+    "trace": "has no effect: no traces are sent, prometheus says how long answers take",
+    "multisocket": "has no effect: one process answers on one core, more replicas answer on more",
+}
 
 GROUP = "kdns.plugins"  # the entry points of plugins from elsewhere
 
@@ -42,7 +75,9 @@ def load(name: str) -> type[Plugin]:
 
     for entry in entry_points(group=GROUP, name=name):
         return _from_elsewhere(entry)
-    raise NoSuchPlugin(f"plugin '{name}' is not served by kdns (yet)")
+    if name in WITHOUT_EFFECT:
+        return type(name, (_WithoutEffect,), {"note": WITHOUT_EFFECT[name]})
+    raise NoSuchPlugin(f"plugin '{name}' {INSTEAD.get(name, 'is not served by kdns (yet)')}")
 
 
 def _from_elsewhere(entry: "EntryPoint") -> type[Plugin]:
@@ -58,8 +93,22 @@ def _from_elsewhere(entry: "EntryPoint") -> type[Plugin]:
     return found
 
 
+@dataclass(frozen=True)
+class _Anything:
+    """Whatever a directive says."""
+
+    words: None = argument(lambda o: None)
+    lines: tuple[None, ...] = lines(lambda o: None)
+
+
+class _WithoutEffect(Plugin):
+    table = _Anything
+
+
 def manual(name: str) -> str:
     """The manual of a plugin, the docstring of its module; CorefileError where there is no such plugin."""
+    if issubclass(load(name), _WithoutEffect):
+        return f"*{name}* - {WITHOUT_EFFECT[name]}."
     return inspect.getdoc(sys.modules[load(name).__module__]) or ""
 
 

@@ -97,6 +97,8 @@ def _class_of(directive: Directive) -> type[Plugin]:
     try:
         return plugins.load(directive.name)
     except CorefileError as error:
+        if isinstance(error, NoSuchPlugin) and directive.name in plugins.INSTEAD:
+            raise directive.error(plugins.INSTEAD[directive.name]) from None
         if isinstance(error, NoSuchPlugin) and directive.name not in plugins.ORDER:
             raise directive.unknown(plugins.ORDER) from None
         raise directive.error(str(error)) from None

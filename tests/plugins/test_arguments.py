@@ -61,7 +61,7 @@ CASES = [
     ("log {\nclass success nothing\n}", "Corefile:3: log: class: 'nothing' is none of all, success, denial, error"),
     ("log {\nformat xml\n}", "Corefile:3: log: format: 'xml' is none of json"),
     ("log a..b", "Corefile:2: log: 'a..b.' is not a domain name: a label is empty"),
-    ("dnssec", "Corefile:2: dnssec: plugin 'dnssec' is not served by kdns (yet)"),
+    ("dnssec", "Corefile:2: dnssec: is not served by kdns: sign the zone where its file is made, and serve it with file"),
     ("whoani", "Corefile:2: unknown plugin 'whoani', did you mean 'whoami'?"),
 ]
 

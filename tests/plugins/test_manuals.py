@@ -102,8 +102,8 @@ def test_an_example_starts(corefile: str, free_port: int, tmp_path: Path, monkey
 
 def test_a_plugin_of_coredns_that_is_not_here() -> None:
     with pytest.raises(CorefileError) as caught:
-        plugins.load("dnstap")
-    assert str(caught.value) == "plugin 'dnstap' is not served by kdns (yet)"
+        plugins.load("etcd")
+    assert str(caught.value) == "plugin 'etcd' is not served by kdns: forward these zones to a CoreDNS that keeps it"
 
 
 def test_no_plugin_stands_twice_in_the_order() -> None:

@@ -126,7 +126,7 @@ def test_plugins_are_set_up_in_their_order(stage: Any) -> None:
     [
         ("", "Corefile: no server block; the least is a zone such as '.' and a plugin"),
         (". {\n  wohami\n}\n", "Corefile:2: unknown plugin 'wohami', did you mean 'whoami'?"),
-        (". {\n  route53\n}\n", "Corefile:2: route53: plugin 'route53' is not served by kdns (yet)"),
+        (". {\n  grpc\n}\n", "Corefile:2: grpc: is not served by kdns: write 'forward FROM tls://ADDRESS'"),
         ("tls://. {\n  whoami\n}\n", "Corefile:1: tls:// is not served by kdns; dns:// is"),
         (". {\n  broken\n}\n", "Corefile:2: broken: no such thing"),
         (". {\n  bind nowhere\n  known\n}\n", "cannot listen on nowhere: not an IP address"),
