@@ -22,6 +22,7 @@ The folders in reading order; a folder imports only from those above it, and lis
     server     sockets; start, reload and end
     commands   what the command line can be told to do
     cli        which of them it is told
+    testing    a server for tests, of kdns's own and of others; pytest_plugin makes it a fixture
 
 docs/architecture.md says why it is made so, docs/plugin.md how to write a plugin.
 """

@@ -13,7 +13,7 @@ import kdns
 
 ROOT = Path(kdns.__file__).parent
 FOLDERS = [  # the lowest first
-    "errors", "dns", "config", "core", "cluster upstream", "plugins", "server", "commands", "cli", "__main__",
+    "errors", "dns", "config", "core", "cluster upstream", "plugins", "server", "commands", "cli testing", "__main__ pytest_plugin",
 ]  # fmt: skip
 ORDERED = ["dns", "config", "core", "cluster", "cluster/apiserver", "cluster/manifests", "upstream", "server", "commands"]
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -136,6 +136,13 @@ class Manifests(Kept):
                 log.warning("%s", hint)
         self._hinted = loaded.hints
 
+    async def read_again(self) -> None:
+        """Serve the files as they are now, and not only when their change is seen; ManifestError where they are wrong."""
+        look = await asyncio.to_thread(self._look)
+        loaded = await self._load(look)
+        self._judged, self.problem = look, None
+        await self._take(loaded, " have changed")
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(POLL)
