@@ -9,7 +9,9 @@ BIN := $(VENV)/bin
 setup: $(VENV)/.made
 
 $(VENV)/.made: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"kdns needs Python 3.11 or newer; {sys.executable} \
+	is {sys.version.split()[0]}: make PYTHON=python3.12, say")'
+	$(PYTHON) -m venv $$(test -e $@ || echo --clear) $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[test,lint]'
 	touch $@

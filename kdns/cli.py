@@ -7,9 +7,8 @@ import importlib
 import os
 import sys
 
+from kdns.commands import COMMANDS
 from kdns.errors import KdnsError
-
-COMMANDS = ("demo", "check", "help")  # each a module of kdns.commands, imported when it is asked for
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -175,11 +175,10 @@ CASES = [
     (["-conf", "nowhere"], 1, "kdns: cannot read nowhere: no such file or directory\n"),
     (["-conf", "."], 1, "kdns: cannot read .: is a directory\n"),
     (["-conf", "Bad"], 1, "kdns: Bad:2: unknown plugin 'wohami', did you mean 'whoami'?\n"),
-    (["check", "-conf", "Bad"], 1, "kdns: Bad:2: unknown plugin 'wohami', did you mean 'whoami'?\n"),
     (["-pidfile", "/proc/no/pid"], 1, "kdns: cannot write /proc/no/pid: No such file or directory\n"),
     (["-nonsense"], 2, "kdns: unrecognized arguments: -nonsense; kdns -h shows the flags\n"),
     (["-p", "x"], 2, "kdns: argument -dns.port/--dns.port/-p/--port: 'x' is not a port; kdns -h shows the flags\n"),
-    (["help"], 2, "kdns: help takes the name of a plugin; kdns -h shows the flags\n"),
+    (["help", "log", "cache"], 2, "kdns: help takes the name of a plugin, or nothing; kdns -h shows the flags\n"),
     (["help", "nothing"], 1, "kdns: plugin 'nothing' is not served by kdns (yet)\n"),
     (
         ["-conf", "Corefile", "--manifests", "x"],
@@ -203,7 +202,7 @@ def test_whatever_is_wrong_is_one_line(
     (tmp_path / "Bad").write_text(". {\n  wohami\n}\n")
     monkeypatch.chdir(tmp_path)
     for command in (serve, check):
-        monkeypatch.setattr(command, "log_to_stdout", lambda *_: None)
+        monkeypatch.setattr(command, "log_to_stdout", lambda *_, **flags: None)
     try:
         found = cli.main(words)
     except SystemExit as end:
@@ -218,14 +217,15 @@ def test_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
     monkeypatch.chdir(tmp_path)
     for command in (serve, check):
-        monkeypatch.setattr(command, "log_to_stdout", lambda *_: None)
+        monkeypatch.setattr(command, "log_to_stdout", lambda *_, **flags: None)
     (tmp_path / "Corefile").write_text("cluster.local acme.local:5353 {\n  bind 127.0.0.1\n  whoami\n}\n")
     assert f"kdns-{__version__}" == shown("-version").splitlines()[0]
     assert f"kdns-{__version__}" == shown("--version").splitlines()[0]
     assert "dns.whoami" in shown("-plugins").splitlines()
     assert "whoami" in shown("help", "whoami")
-    assert "cluster.local.:53 on 127.0.0.1\nacme.local.:5353 on 127.0.0.1\n" == shown("check")
-    assert "cluster.local.:1053 on 127.0.0.1\nacme.local.:5353 on 127.0.0.1\n" == shown("check", "-dns.port=1053")
+    assert {"    kdns check", "    kubernetes"} <= {line[:14].rstrip() for line in shown("help").splitlines()}
+    assert "cluster.local.:53 on 127.0.0.1\nacme.local.:5353 on 127.0.0.1\nok\n" == shown("check")
+    assert "cluster.local.:1053 on 127.0.0.1\nacme.local.:5353 on 127.0.0.1\nok\n" == shown("check", "-dns.port=1053")
 
 
 def test_options_of_manifests_stand_with_them() -> None:

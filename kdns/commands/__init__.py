@@ -8,6 +8,13 @@ lines.py      what the process writes
 corefiles.py  the Corefile that a person gives, and those that stand for manifests or for none
 serve.py      kdns, kdns --manifests
 demo.py       kdns demo
+against.py    kdns check --against
 check.py      kdns check
 help.py       kdns help
 """
+
+COMMANDS = {  # each a module here, imported when it is asked for
+    "demo": "serve a small cluster to look at",
+    "check": "say all that is wrong with a Corefile, and what differs from CoreDNS; nothing is served",
+    "help": "show this, or the manual of a plugin",
+}

@@ -136,6 +136,12 @@ class Plugin:
         """A name that it answers, for a person to try."""
         return None
 
+    async def check(self) -> None:
+        """Awaited by `kdns check`: CorefileError (`directive.error`) for what only a start would find, such as a missing file.
+
+        Nothing that the Corefile does not name itself is asked for: a Corefile is checked elsewhere than where it will serve.
+        """
+
     async def run(self) -> None:
         """Lives as long as the block serves, and is cancelled then; where it fails it is begun again."""
 

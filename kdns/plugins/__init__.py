@@ -10,6 +10,7 @@ import inspect
 import sys
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,14 @@ def manual(name: str) -> str:
     if issubclass(load(name), _WithoutEffect):
         return f"*{name}* - {WITHOUT_EFFECT[name]}."
     return inspect.getdoc(sys.modules[load(name).__module__]) or ""
+
+
+def differences(name: str) -> list[str]:
+    """What the manual of a plugin says that differs from CoreDNS: the items of its section Differences, a line each."""
+    section = manual(name).partition("\nDifferences\n")[2]
+    lines = takewhile(lambda line: not line or line.startswith(" "), section.splitlines())
+    items = " ".join(line.strip() for line in lines).split("- ")
+    return [item.strip() for item in items if item.strip()]
 
 
 def _class_of(module: ModuleType) -> type[Plugin]:

@@ -10,6 +10,9 @@ Syntax
 Metrics
     None.
 
+Differences
+    - Lines of level DEBUG are written; an error of kdns's own does not end the process.
+
 Examples
     See everything:
 

@@ -34,6 +34,10 @@ Syntax
 Metrics
     None.
 
+Differences
+    - No NS records beside positive answers; a wildcard does not answer for a name that has names below it (RFC 4592).
+    - `$GENERATE` is refused.
+
 Examples
     A zone, which others may transfer, and of whose changes one is told:
 

@@ -88,6 +88,10 @@ Metrics
       that someone guessed at its replies.
     - `kdns_forward_latency_seconds{to}`, smoothed; `kdns_forward_down{to}`: 1 for an upstream that is down or taken out.
 
+Differences
+    - Clients' EDNS options are passed on by choice only (`edns_options`).
+    - An upstream that failed once is asked last until it answers; a file such as /etc/resolv.conf is read again when it changes.
+
 Examples
     What is not the cluster's is asked of the node's nameservers:
 

@@ -40,6 +40,9 @@ Metrics
     - `coredns_hosts_entries`: pairs of an address and a name.
     - `coredns_hosts_reload_timestamp_seconds`: when the file was last read.
 
+Differences
+    - A name that has a line of its own takes nothing from a wildcard; a reverse name that is here is NODATA for other types.
+
 Examples
     The machine's own file, and all else asked of others:
 

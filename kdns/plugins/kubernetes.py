@@ -67,6 +67,15 @@ Metrics
     events, relists and their reasons, age of each watch. kdns_manifests_refused is 1 while the last change of the
     manifests is not taken because it is wrong.
 
+Differences
+    - Names between existing ones (svc.ZONE, a namespace without Services, reverse zones) are NODATA, not NXDOMAIN (RFC 8020).
+    - An ExternalName is an alias for each type, and the code of an answer behind an alias is the target's (RFC 6604): NXDOMAIN
+      where it does not exist.
+    - The name of a port has SRV records only.
+    - ANY has one RRset (RFC 8482); the NS of a zone is ns.dns.ZONE.
+    - Names in records are in lower case.
+    - Until all objects are known nothing falls through, in reverse zones too.
+
 Examples
     A cluster's DNS:
 
@@ -110,10 +119,12 @@ from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, Made, Response
 from kdns.dns.transfer import Outgoing
-from kdns.dns.types import ANY, CNAME, NXDOMAIN, SERVFAIL
+from kdns.dns.types import A, AAAA, ANY, CNAME, NXDOMAIN, SERVFAIL
+from kdns.errors import KdnsError
 
 NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
 MADE = Made("kubernetes")
+MOST_EXAMPLES = 100  # Services that are looked at to find one that answers
 GONE = "has no effect any more, the line may go"
 
 
@@ -213,6 +224,9 @@ class Source(Protocol):
     def why_not(self) -> str | None:
         """Why it cannot tell the objects (any more), or None."""
 
+    async def check(self) -> None:
+        """KdnsError where the files that it is told of would keep it from starting."""
+
 
 class Kubernetes(Plugin):
     """Names of its zones are answered here."""
@@ -225,7 +239,7 @@ class Kubernetes(Plugin):
         origins = options.zones or block.zones
         if all(map(is_reverse, origins)):
             raise directive.error("needs a zone that is not a reverse zone, such as cluster.local, for PTR to point to")
-        self.block = block
+        self.block, self.directive = block, directive
         self._local = options.reverse_local
         self._verified = options.pods == "verified"
         self._fallthrough = Fallthrough(origins, options.fallthrough)
@@ -300,9 +314,19 @@ class Kubernetes(Plugin):
         return [f"answers from what is known: {why}"] if why else []
 
     def example(self) -> str | None:
-        """The name of a Service that has one, for a person to try."""
+        """The name of a Service that has an address, for a person to try."""
         keys = sorted(self.store.services, key=lambda key: key.startswith(("default/", "kube-")))
-        return records.base(keys[0], self.answers.origin) if keys else None
+        for name in (records.base(key, self.answers.origin) for key in keys[:MOST_EXAMPLES]):
+            for type, asked in ((A, name), (AAAA, f"{name} AAAA")):
+                if any(rrset.type == type for rrset in self.answers.look(Query(name, type), self.answers.origin, 512).answer):
+                    return asked
+        return None
+
+    async def check(self) -> None:
+        try:
+            await self.source.check()
+        except KdnsError as error:
+            raise self.directive.error(str(error)) from None
 
     def close(self) -> None:
         self.store.listeners.remove(self.block.forget)

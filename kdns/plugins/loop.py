@@ -21,6 +21,9 @@ Syntax
 Metrics
     - `kdns_loop_detected{zone, to}`: 1 for an upstream that was taken out.
 
+Differences
+    - An upstream that leads back is taken out, and the process goes on; `loop exit` ends it as CoreDNS does.
+
 Examples
     Nothing is lost where one of the nameservers is this server:
 

@@ -24,6 +24,9 @@ Metrics
     - `coredns_reload_failed_total`: Corefiles that could not be served, those that SIGUSR1 asked for included.
     - `coredns_reload_version_info{hash="sha512", value}`: 1 for what is served.
 
+Differences
+    - A Corefile that cannot be served changes nothing, health and metrics included.
+
 Examples
     Look every ten seconds:
 

@@ -47,8 +47,12 @@ def load(text: str, filename: str = "Corefile", dns_port: int = 53, generation: 
     if not parsed:
         raise CorefileError(f"{filename}: no server block; the least is a zone such as '.' and a plugin")
     blocks = [generation.add(one) for one in parsed]
-    _raise(line for block in blocks for line in _read(block))
-    _raise(line for block in blocks for line in _make(block))
+    wrong: list[str] = []
+    for block in blocks:
+        readable: list[Directive] = []
+        wrong += _read(block, readable)
+        wrong += _make(block, readable)
+    _raise(wrong)
     _listen(generation)
     return generation
 
@@ -59,7 +63,7 @@ def _raise(wrong: Iterable[str]) -> None:
         raise CorefileError("\n".join(lines))
 
 
-def _read(block: Block) -> Iterator[str]:
+def _read(block: Block, readable: list[Directive]) -> Iterator[str]:
     """Read what the directives of a server block say, and make nothing of it yet; what is wrong, by lines."""
     parsed = block.parsed
     for key in parsed.keys:
@@ -74,14 +78,15 @@ def _read(block: Block) -> Iterator[str]:
                 raise directive.error(f"may stand only once in a server block, and stands at {first.file}:{first.line}")
             block.notes += read(plugin.table, directive).notes
             block.notes += [str(directive.error(plugin.note))] if plugin.note else []
+            readable.append(directive)
         except CorefileError as error:
             yield from str(error).split("\n")
 
 
-def _make(block: Block) -> Iterator[str]:
+def _make(block: Block, readable: list[Directive]) -> Iterator[str]:
     """Make the plugins of a server block, in their fixed order whatever the order of the lines; what is wrong, by lines."""
     made: list[tuple[str, Plugin]] = []
-    for directive in sorted(block.parsed.directives, key=lambda directive: _place(directive.name)):
+    for directive in sorted(readable, key=lambda directive: _place(directive.name)):
         plugin = _class_of(directive)
         try:
             made.append((directive.name, plugin(block, directive, read(plugin.table, directive).options)))

@@ -79,6 +79,17 @@ class Client:
         elif not os.environ.get("KUBERNETES_SERVICE_HOST"):
             raise SourceError("this is no Pod (KUBERNETES_SERVICE_HOST is not set): name an endpoint or a kubeconfig")
 
+    def check_files(self) -> None:
+        """SourceError where a kubeconfig or a certificate that is named cannot be used."""
+        if self._connection.kubeconfig:
+            _user(self._connection)
+        for path in self._connection.tls or ():
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise SourceError(f"tls: cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+
     @asynccontextmanager
     async def ask(self, path: str, query: list[tuple[str, str]]) -> AsyncIterator[AsyncIterator[bytes]]:
         """GET; SourceError for whatever goes wrong until the answer's end, Refused where it is not 200."""

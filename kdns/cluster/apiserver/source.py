@@ -85,6 +85,10 @@ class ApiServer(Kept):
             if not self.store.synced:
                 log.warning("kubernetes: not synced after %g s: %s", self._startup_timeout, self.why_not())
 
+    async def check(self) -> None:
+        """SourceError where a file of the configuration is not there or is not what it should be; nobody is asked."""
+        await asyncio.to_thread(self._client.check_files)
+
     async def close(self) -> None:
         """End the watches, and write the snapshot."""
         for task in self._tasks:

@@ -107,6 +107,12 @@ class Manifests(Kept):
         except Lost:
             raise ManifestError(failed) from None
 
+    async def check(self) -> None:
+        """ManifestError where they are wrong. What comes by a pipe is left alone: it can be read only once."""
+        paths = [path for path in self._paths if path != STDIN and not stat.S_ISFIFO(_mode(path))]
+        if paths:
+            await asyncio.to_thread(load, paths, self._options)
+
     def why_not(self) -> str | None:
         """Why what is served is not what the files say, or None."""
         return self.problem

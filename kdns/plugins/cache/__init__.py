@@ -67,6 +67,10 @@ Metrics
     - `coredns_cache_drops_total{server, zones, view}`: answers that were not about the name asked.
     - `coredns_cache_evictions_total{server, type, zones, view}`
 
+Differences
+    - What an authoritative plugin here answered is never kept: a change shows with the next query.
+    - Stale answers are served for an hour where the upstream fails (RFC 8767); `serve_stale off` ends it.
+
 Examples
     At most 30 seconds, as clusters have it:
 

@@ -1,0 +1,158 @@
+"""`kdns check --against`: an existing server and kdns are asked the same questions, and what differs is told.
+
+So that people can try before they switch. kdns answers here without a socket, out of the Corefile that is checked; the other server
+is asked over UDP, and over TCP where a reply is cut. What counts are the code and the records of the answer: TTLs count down,
+records turn, and whether a name's letters are large says nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+import dns.asyncquery
+import dns.edns
+import dns.exception
+import dns.message
+import dns.rcode
+import dns.rdatatype
+
+from kdns.core.files import read_text
+from kdns.core.generation import Generation
+from kdns.core.listener import Listener
+from kdns.core.plugin import Kept
+from kdns.dns import names
+from kdns.dns.query import Address, Query, Transport
+from kdns.dns.types import A, AXFR, type_text
+from kdns.errors import FileError, KdnsError
+from kdns.server.load import load
+
+MOST = 2000  # questions made from the names that kdns has; of more, as many that lie evenly
+AT_ONCE = 20
+WITHIN = 5.0  # seconds for a reply
+HERE = Address("127.0.0.1", 53)
+
+Question = tuple[str, str]  # name and type, as text
+
+
+class Compared(NamedTuple):
+    """How many questions were asked, and a line for each that was answered differently."""
+
+    asked: int
+    different: list[str]
+
+    def lines(self) -> list[str]:
+        same = self.asked - len(self.different)
+        return [*self.different, f"{self.asked} questions, {same} with the same answer", *([] if self.different else ["ok"])]
+
+
+async def compared(text: str, filename: str, server: str, questions: str = "") -> Compared:
+    """Ask both; KdnsError where the Corefile, the server's address or the file of questions is wrong."""
+    where = _address(server)
+    asked = _read(questions) if questions else []
+    async with _at_work(text, filename) as generation:
+        listener = next(iter(generation.listeners.values()))
+        asked = asked or list(_own(generation))
+        room = asyncio.Semaphore(AT_ONCE)
+        found = await asyncio.gather(*(_difference(listener, where, question, room) for question in asked))
+    return Compared(len(asked), [line for line in found if line])
+
+
+@contextlib.asynccontextmanager
+async def _at_work(text: str, filename: str) -> AsyncIterator[Generation]:
+    """A generation that answers, with all that it rests on started, and no socket."""
+    generation = Generation()
+    try:
+        load(text, filename, generation=generation)
+        for thing in list(generation.kept.values()):
+            if isinstance(thing, Kept):
+                await thing.start()
+        generation.begin()
+        yield generation
+    finally:
+        await generation.close()
+
+
+def _address(text: str) -> Address:
+    """`10.96.0.10`, `10.96.0.10:53`, `[::1]:53`, `::1`."""
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        host, port = text, "53"
+    try:
+        ip_address(host.strip("[]"))
+        return Address(host.strip("[]"), int(port))
+    except ValueError:
+        raise KdnsError(f"--against {text}: an IP address is expected, and perhaps a port, as in 10.96.0.10:53") from None
+
+
+def _read(path: str) -> list[Question]:
+    """The questions of a file, a line each: NAME [TYPE]; what begins with # is none."""
+    found = []
+    try:
+        lines = read_text(path).splitlines()
+    except FileError as error:
+        raise KdnsError(str(error)) from None
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            name, type = (*words, "A")[:2] if len(words) < 3 else ("", "")
+            dns.message.make_query(name or line, type)
+        except (dns.exception.DNSException, TypeError, ValueError):
+            raise KdnsError(f"{path}:{number}: '{line.strip()}' is no question: a name, and perhaps a type") from None
+        found.append((name, type.upper()))
+    return found
+
+
+def _own(generation: Generation) -> Iterator[Question]:
+    """Questions for names that are here, and one in each zone for a name that is not."""
+    every: dict[Question, None] = {}
+    for block in generation.blocks:
+        for _, plugin in block.plugins:
+            for origin in plugin.transferable():
+                every[names.text(names.wire(f"no-such-name.{origin.lstrip('.')}")), "A"] = None
+                for step in plugin.outgoing(origin, Query(origin, AXFR)).steps:
+                    for rrset in step:
+                        every[rrset.name, type_text(rrset.type)] = None
+                        if rrset.type == A:
+                            every[rrset.name, "AAAA"] = None
+    if not every:
+        raise KdnsError("no plugin here has names of its own to ask for: give a file of questions after the server")
+    questions = list(every)
+    yield from questions[:: -(-len(questions) // MOST)]
+
+
+async def _difference(listener: Listener, where: Address, question: Question, room: asyncio.Semaphore) -> str:
+    """What is different between the two answers, in a line; nothing where they are the same."""
+    query = dns.message.make_query(*question, use_edns=0, payload=1232)
+    async with room:
+        try:
+            reply, _ = await dns.asyncquery.udp_with_fallback(query, where.host, WITHIN, where.port)
+            theirs = _said(reply)
+        except (dns.exception.DNSException, OSError) as error:
+            theirs = f"no answer ({type(error).__name__})"
+        octets = await listener.reply(query.to_wire(), HERE, HERE, Transport.TCP)
+    assert isinstance(octets, bytes) or octets is None
+    ours = "no answer" if octets is None else _said(message := dns.message.from_wire(octets))
+    if theirs == ours:
+        return ""
+    why = "" if octets is None else _why(message)
+    return f"{' '.join(question)}: {where} says {theirs}, kdns {ours}" + (f" ({why})" if why else "")
+
+
+def _said(reply: dns.message.Message) -> str:
+    """The code and the records, in a form that is the same for the same answer."""
+    records = sorted(
+        f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)} {rdata.to_text()}".lower() for rrset in reply.answer for rdata in rrset
+    )
+    code = dns.rcode.to_text(reply.rcode())
+    return f"{code} {', '.join(records)}" if records else ("NODATA" if code == "NOERROR" else code)
+
+
+def _why(reply: Any) -> str:
+    """What kdns's own extended error says of an answer without records."""
+    if reply.answer:
+        return ""
+    return next((option.text or "" for option in reply.options if option.otype == dns.edns.OptionType.EDE), "")
