@@ -109,7 +109,9 @@ class Autopath(Plugin):
 
     async def answer(self, query: Query, next: Handler) -> Answer:
         response = await next(query)
-        if not isinstance(response, Response) or response.rcode != NXDOMAIN or query.trail:
+        if not isinstance(response, Response) or query.trail:
+            return response
+        if response.rcode != NXDOMAIN and not is_unanswered(response):
             return response
         search = self._search_list(query)
         if not search or not names.is_below(query.name, search[0]) or query.name == search[0]:

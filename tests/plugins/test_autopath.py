@@ -17,7 +17,7 @@ from kdns.dns.types import A, AAAA, NOERROR, NXDOMAIN, SERVFAIL
 from kdns.plugins import autopath
 from kdns.plugins.autopath import search_of
 from kdns.plugins.kubernetes import Kubernetes
-from tests.support.configured import ask, generation_of, in_block, listener_of, refused
+from tests.support.configured import add, ask, Fixed, generation_of, in_block, listener_of, refused
 
 TEAM_A, TEAM_B, HOST = (Address(f"10.244.0.{n}", 5353) for n in (7, 8, 9))
 PODS = (
@@ -122,6 +122,14 @@ def test_what_exists_is_not_completed() -> None:
     generation = served("autopath corp.example @kubernetes", world, "insecure")
     assert "NOERROR | a.corp.example. 192.0.2.1" == shown(asyncio.run(ask(generation, "a.corp.example.")))
     assert ["a.corp.example."] == world.asked
+
+
+def test_a_name_that_nobody_answers_is_completed(tmp_path: Path) -> None:
+    (tmp_path / "search").write_text("search first second")
+    generation = generation_of(f"first {{\nautopath {tmp_path / 'search'}\n}}\nsecond {{\n}}\n")
+    add(generation.blocks[1], "fixed", Fixed(World("www.second.")))
+    reply = asyncio.run(ask(generation, "www.first."))
+    assert "NOERROR | www.first. www.second. | www.second. 192.0.2.1" == shown(reply)
 
 
 def test_silence_on_the_way_leaves_the_answer_as_it_was() -> None:
