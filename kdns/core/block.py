@@ -53,6 +53,7 @@ class Block:
         self.encryption: Encryption | None = None  # of those addresses that are encrypted
         self.udp_size = LARGEST_UDP  # octets of the largest reply over UDP, whatever the client takes
         self.root = ""  # the folder that relative paths of files start from
+        self.patience: dict[str, float] = {}  # with TCP: seconds to idle, read and write, and queries of one connection
         self.view = ""  # the name of the *view*
         self.near: tuple[str, ...] = ()  # zones that are answered from memory, without waiting
         self.memoized = False
@@ -237,6 +238,10 @@ class Block:
     def bound_udp(self, octets: int) -> None:
         """No reply over UDP is larger, whatever the client takes."""
         self.udp_size = octets
+
+    def bound_connections(self, bounds: Mapping[str, float]) -> None:
+        """TCP connections have these bounds: seconds to `idle`, `read` and `write`, and `queries` of one of them."""
+        self.patience |= bounds
 
     def bound_in_flight(self, queries: int) -> None:
         """No more queries wait, in all server blocks."""

@@ -85,6 +85,7 @@ class Listener:
         self.memo = Memo(self._fold, budget) if later is None else Memo(self._fold, budget, later)
         self.audience: Callable[[Address | bytes], bytes] | None = None  # of a client, where a block asks who it is
         self.heeded: frozenset[int] = frozenset()  # codes of EDNS options that may change an answer
+        self.patience: dict[str, float] = {}  # bounds of connections, where a block says so
         self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
         self._memoized = True
         self._looked_for: tuple[bytes, bytes | None] = b"", None  # the last query, and its plain one: it is answered next
@@ -100,6 +101,7 @@ class Listener:
         if self not in block.listeners:
             block.listeners.append(self)
             self._audiences += block.audiences
+            self.patience |= block.patience
             self.heeded |= block.edns_options | block.sent_options
             self.near += tuple(map(names.wire, block.near))
         if self._audiences:

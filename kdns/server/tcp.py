@@ -12,6 +12,7 @@ is late replies only. They are bounded for each connection and for all together.
 
 import asyncio
 import logging
+import math
 import socket
 import ssl
 import time
@@ -76,7 +77,12 @@ class Tcp:
         now = self.loop.time()
         for connection in list(self.mine):
             connection.check(now)
-        self._sweeper = self.loop.call_later(min(1.0, self.idle / 4, self.read / 4, self.write / 4), self._sweep)
+        self._sweeper = self.loop.call_later(min(1.0, *[self.bound(name) / 4 for name in ("idle", "read", "write")]), self._sweep)
+
+    def bound(self, name: str) -> float:
+        """Seconds to `idle`, `read` or `write`: what a server block says (*timeouts*), else our own."""
+        own: float = getattr(self, name)
+        return self.listener.patience.get(name, own)
 
     async def close(self, timeout: float = DRAIN) -> None:
         """Give the socket up: take the connections that are queued, answer what was asked, close."""
@@ -98,6 +104,7 @@ class _Connection(asyncio.BufferedProtocol):
     def __init__(self, server: Tcp) -> None:
         self._server = server
         self._octets = b""  # read and not yet answered
+        self._asked = 0  # messages until now
         self._in_flight = 0
         self._stopped = False  # not read from: its turn is over, too much is in flight, or replies are not taken
         self._turn: asyncio.Handle | None = None
@@ -160,7 +167,8 @@ class _Connection(asyncio.BufferedProtocol):
         replies: list[bytes] = []
         hits = messages = 0
         more = True
-        while messages < AT_ONCE and space > 0:
+        left = listener.patience.get("queries", math.inf) - self._asked
+        while messages < min(AT_ONCE, left) and space > 0:
             end = at + 2 + int.from_bytes(octets[at : at + 2], "big")
             if end > at + 2 + LONGEST:
                 self._transport.close()
@@ -179,9 +187,12 @@ class _Connection(asyncio.BufferedProtocol):
                 space -= len(reply)
             messages += 1
             at = end
+        self._asked += messages
         if at:
             self._octets = octets[at:]
             self._touched()
+        if messages >= left:  # the client is to come again, perhaps to another server
+            self._octets, self._eof, more = b"", True, False
         if replies:
             self._write(b"".join(replies))
         if hits:
@@ -286,12 +297,12 @@ class _Connection(asyncio.BufferedProtocol):
         """Close the connection where nothing comes of it."""
         server = self._server
         if self._stuck:
-            if now - self._stuck > server.write:
+            if now - self._stuck > server.bound("write"):
                 self.abort()
         elif self._octets and not self._stopped:
-            if now - self._began > server.read:
+            if now - self._began > server.bound("read"):
                 self.abort()
-        elif not self._in_flight and now - self._active > server.idle:
+        elif not self._in_flight and now - self._active > server.bound("idle"):
             if self._transport.get_write_buffer_size():
                 self.abort()
             else:

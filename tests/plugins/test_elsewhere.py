@@ -53,7 +53,7 @@ def test_each_word_of_coredns_is_served_or_says_what_to_do() -> None:
     assert [] == [name for name in unsaid if name not in AWAITED]
 
 
-AWAITED = {"timeouts", "view", "k8s_external"}
+AWAITED = {"k8s_external"}
 
 
 def _is_served(name: str) -> bool:

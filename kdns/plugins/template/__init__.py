@@ -268,7 +268,7 @@ class Template(Plugin):
         )  # fmt: skip
         if self._wanted & MORE:
             question = Fields(Name=query.name, Qtype=query.type, Qclass=query.cls)
-            fields |= {"Question": question, "Remote": query.client.host, "Meta": _unlabelled}
+            fields |= {"Question": question, "Remote": query.client.host, "Meta": lambda name: self.block.label(query, name) or ""}
             fields["Message"] = Fields(
                 Id=int.from_bytes(query.wire[:2], "big"), Opcode=(query.flags & OPCODE) >> 11,
                 RecursionDesired=bool(query.flags & RD), AuthenticatedData=bool(query.flags & AD),
@@ -293,8 +293,3 @@ class Template(Plugin):
                 one = one._replace(ttl=min(before.ttl, one.ttl), rdata=tuple(dict.fromkeys(before.rdata + one.rdata)))
             found[one.name, one.type] = one
         return tuple(found.values())
-
-
-def _unlabelled(name: str) -> str:
-    """A label where *metadata* is not there."""
-    return ""
