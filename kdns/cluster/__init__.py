@@ -12,6 +12,7 @@ reasons.py     why a name has nothing
 answers.py     what a name says
 labels.py      what they say of a query
 listing.py     all names, for a transfer
+account.py     the objects behind a name, for a person
 apiserver/     the objects of a live API server
 manifests/     the objects that files describe
 """

@@ -11,10 +11,19 @@ demo.py       kdns demo
 against.py    kdns check --against
 check.py      kdns check
 help.py       kdns help
+asking.py     a running server is asked, and what it says is shown
+explain.py    kdns explain
+tail.py       kdns tail
+dump.py       kdns dump
+flush.py      kdns flush
 """
 
 COMMANDS = {  # each a module here, imported when it is asked for
     "demo": "serve a small cluster to look at",
     "check": "say all that is wrong with a Corefile, and what differs from CoreDNS; nothing is served",
+    "explain": "how a name is answered, by which plugin, from which objects, and why",
+    "tail": "queries as a server answers them",
+    "dump": "the zones of a server as master files, or what it has in its memo",
+    "flush": "forget what a server keeps of a name",
     "help": "show this, or the manual of a plugin",
 }

@@ -10,6 +10,7 @@ fallthrough.py    the zones of a plugin, and what it leaves to the next
 behind.py         what a server block has behind it
 block.py          a server block, and what a plugin may ask of it
 listener.py       what answers at one listening address
+explanation.py    how a question is answered, for a person
 generation.py     all of them, and what a reload carries on
 authority.py      plugins that answer from zones
 zonefile.py       zones in files

@@ -298,8 +298,12 @@ class Block:
         for plugin in every:
             if plugin.overrides("report"):
                 self._report = plugin.report
-        self.memoized = not self.witnesses and all(map(_leaves_the_memo, every))
         self.is_told_apart = all(_leaves_the_memo(plugin) for plugin in every if plugin.overrides("takes"))
+        self.settle_memo()
+
+    def settle_memo(self) -> None:
+        """May the memo answer in the place of all plugins, and of those who watch each query?"""
+        self.memoized = not self.witnesses and all(_leaves_the_memo(plugin) for _, plugin in self.plugins)
 
     async def answer(self, query: Query) -> Answer:
         """What the chain says. The one place where an error of a plugin is caught."""

@@ -20,7 +20,7 @@ misses) is forgotten in slices; until the last of them each look-up asks whether
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from kdns.dns.ring import Ring
 
 BUDGET = 24 << 20  # octets
 SLICE = 2000  # entries that are buried before others have their turn: about a millisecond
+_ONE_QUESTION = b"\0\1\0\0\0\0"  # the counts of a query, but the last
 OVERHEAD = 380  # octets that an entry costs beside key and reply: headers, slots of dictionaries, the index (measured)
 
 
@@ -79,6 +80,15 @@ Later = Callable[[Callable[[], None]], Any]  # calls a function soon, when other
 
 def _at_once(work: Callable[[], None]) -> None:
     work()
+
+
+def _name_of(key: bytes) -> bytes:
+    """The name that a datagram asks for, in lower case; an audience may stand before it. Empty where there is none."""
+    at = key.find(_ONE_QUESTION) + len(_ONE_QUESTION)
+    end = at = at + 2  # the count of additional records
+    while end < len(key) and key[end]:
+        end += key[end] + 1
+    return key[at : end + 1].lower()
 
 
 class Memo:
@@ -213,6 +223,24 @@ class Memo:
             return False
         dying = self._dying
         return not dying or not any(entry.born < dying.get(key, 0) for key in entry.depends)
+
+    def at(self, name: bytes) -> list[Entry]:
+        """The living entries of a name in wire form, in lower case: all are looked at, so it is for a person alone."""
+        every = [*self._young.entries.items(), *self._old.entries.items()]
+        return [entry for key, entry in every if _name_of(key) == name and self._lives(entry)]
+
+    def flush(self, name: bytes) -> int:
+        """Forget a name; how many replies those were."""
+        found = self.at(name)
+        self._bury_all(found)
+        return len(found)
+
+    def listed(self) -> Iterator[tuple[bytes, int, int]]:
+        """Name in wire form, type and hits of each living entry."""
+        for key, entry in [*self._young.entries.items(), *self._old.entries.items()]:
+            if (name := _name_of(key)) and self._lives(entry):
+                at = key.lower().index(name) + len(name)
+                yield name, int.from_bytes(key[at : at + 2], "big"), entry.hits
 
     def tick(self) -> None:
         """A whole second begins: what was true until then only is dead."""

@@ -132,6 +132,14 @@ class Plugin:
         """What is amiss though queries are answered, a line each, for *ready*."""
         return []
 
+    def account(self, query: Query) -> Mapping[str, Any]:
+        """What it knows of the objects behind a name, in plain values, for `kdns explain`."""
+        return {}
+
+    def flush(self, name: str) -> int:
+        """Forget what it keeps of others' answers for a name; how many those were."""
+        return 0
+
     def example(self) -> str | None:
         """A name that it answers, for a person to try."""
         return None

@@ -100,9 +100,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address, ip_network
-from typing import Protocol
+from typing import Any, Protocol
 
 from kdns.cluster import records
+from kdns.cluster.account import account
 from kdns.cluster.answers import Answers, is_reverse, Schema
 from kdns.cluster.listing import listing
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges, ranges
@@ -312,6 +313,10 @@ class Kubernetes(Plugin):
         """What keeps the objects from being the newest."""
         why = self.source.why_not() if self.store.synced else None
         return [f"answers from what is known: {why}"] if why else []
+
+    def account(self, query: Query) -> Mapping[str, Any]:
+        origin = self._fallthrough.zone(query.name)
+        return {} if origin is None else account(self.answers, query.name, origin)
 
     def example(self) -> str | None:
         """The name of a Service that has an address, for a person to try."""

@@ -253,6 +253,9 @@ class Caching(Plugin):
             self.block.failed(query, f"{type(error).__name__}: {error}", error)
             return self._kept(query, key, FAILED, self.cache.changes)
 
+    def flush(self, name: str) -> int:
+        return self.cache.flush(name)
+
     def close(self) -> None:
         for task, _ in list(self._refreshes.values()):
             task.cancel()

@@ -232,6 +232,13 @@ class Cache:
         if self.cut:
             self._remove(self._denial.get(_of_name(key)))
 
+    def flush(self, name: str) -> int:
+        """Forget a name; how many answers those were."""
+        found = {key for entries in self.entries.values() for key in entries if key[:-2] == name}
+        for key in found:
+            self.drop(key)
+        return len(found)
+
     def forget(self, keys: Iterable[Key]) -> None:
         """Something changed: what depends on one of the keys is dropped."""
         self.changes += 1

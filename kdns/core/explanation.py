@@ -1,0 +1,144 @@
+"""How a question is answered, step by step, for a person: `kdns explain`.
+
+It is asked as a client would ask it, past the memo, and nothing of it is counted, logged or kept in the memo; upstreams are asked
+where the answer needs them. What each step says is made of plain values, ready for JSON.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kdns.core.block import Block, FAILED, UNANSWERED
+from kdns.core.listener import Listener
+from kdns.core.plugin import Exchange, Handler, Plugin
+from kdns.dns import names, rdata
+from kdns.dns.query import Query
+from kdns.dns.response import Answer, Key, Response, RRset
+from kdns.dns.types import NOERROR, RCODES, TYPES
+
+
+def overhear(listeners: Iterable[Listener], blocks: Iterable[Block], witness: Callable[[Exchange], None]) -> None:
+    """Somebody listens to each query for a while: none is answered from the memo meanwhile."""
+    for block in blocks:
+        block.witnesses.append(witness)
+        block.settle_memo()
+    for listener in listeners:
+        listener.memo.clear()
+
+
+def overhear_no_more(blocks: Iterable[Block], witness: Callable[[Exchange], None]) -> None:
+    for block in blocks:
+        if witness in block.witnesses:
+            block.witnesses.remove(witness)
+            block.settle_memo()
+
+
+Way = list[dict[str, Any]]
+
+
+async def explain(listener: Listener, query: Query) -> dict[str, Any]:
+    """What is said to a query at a listening address, by whom, made from what, and why."""
+    zone, block = listener.find(query)
+    kept = listener.memo.at(names.wire(query.name))
+    way: Way = []
+    answer: Answer = UNANSWERED
+    if block is not None:
+        answer = await _walked(block, query, way)
+    told = {
+        "question": f"{query.name} {type_of(query.type)}",
+        "client": query.client.host,
+        "listener": listener.server,
+        "server block": zone or "none has the name",
+        "memo": {"used": block is not None and block.memoized, "replies": len(kept), "hits": sum(entry.hits for entry in kept)},
+        "way": way,
+        "objects": [account for _, plugin in (block.plugins if block else ()) if (account := dict(plugin.account(query)))],
+    }
+    return {**told, **_said(answer), "sentence": sentence(query, answer)}
+
+
+def type_of(type: int) -> str:
+    return TYPES.get(type, f"TYPE{type}")
+
+
+def texts(rrset: RRset) -> list[str]:
+    """An RRset as lines of a zone file."""
+    head = f"{rrset.name} {rrset.ttl} IN {type_of(rrset.type)} "
+    return [head + rdata.to_text(rrset.type, octets) for octets in rrset.rdata]
+
+
+def sentence(query: Query, answer: Answer) -> str:
+    """All of it in one sentence."""
+    asked = f"{query.name} {type_of(query.type)}"
+    if not isinstance(answer, Response):
+        return f"{asked} has no single answer: it is {type(answer).__name__.lower()}"
+    code = RCODES.get(answer.rcode, str(answer.rcode))
+    what = "NODATA" if answer.rcode == NOERROR and not answer.answer else code
+    by = f" by {answer.made.by}" if answer.made.by else ""
+    if answer.rcode == NOERROR and answer.answer:
+        what = f"answered{by} with {sum(len(rrset.rdata) for rrset in answer.answer)} records"
+    else:
+        what = f"{what}{by}"
+    return f"{asked} is {what}" + (f": {answer.error.text}" if answer.error is not None and answer.error.text else "")
+
+
+async def _walked(block: Block, query: Query, way: Way) -> Answer:
+    """What the chain of a server block says; each plugin that is asked leaves a step."""
+
+    async def end(query: Query) -> Answer:
+        return UNANSWERED
+
+    handler: Handler = end
+    for name, plugin in reversed(block.plugins):
+        if plugin.overrides("answer"):
+            handler = _step(name, plugin, handler, way)
+    try:
+        return await handler(query)
+    except Exception as error:
+        way.append({"plugin": "", "verdict": f"failed: {type(error).__name__}: {error}"})
+        return FAILED
+
+
+def _step(name: str, plugin: Plugin, next: Handler, way: Way) -> Handler:
+    async def step(query: Query) -> Answer:
+        here: dict[str, Any] = {"plugin": name, "ms": 0.0}
+        way.append(here)
+        passed: list[Answer] = []
+
+        async def on(query: Query) -> Answer:
+            passed.append(await next(query))
+            return passed[-1]
+
+        began = time.monotonic()
+        answer = await plugin.answer(query, on)
+        here["ms"] = round((time.monotonic() - began) * 1000, 3)
+        if passed:
+            here["verdict"] = "passed it on" if answer is passed[-1] else "passed it on, and changed what came back"
+        else:
+            here["verdict"] = "answered"
+            if isinstance(answer, Response) and answer.made.upstream:
+                here["upstream"] = answer.made.upstream
+        return answer
+
+    return step
+
+
+def _said(answer: Answer) -> dict[str, Any]:
+    if not isinstance(answer, Response):
+        return {"answer": type(answer).__name__.lower()}
+    return {
+        "code": RCODES.get(answer.rcode, str(answer.rcode)),
+        "answered by": answer.made.by,
+        "upstream": answer.made.upstream,
+        "cache": answer.made.cached,
+        "answer": [text for rrset in answer.answer for text in texts(rrset)],
+        "authority": [text for rrset in answer.authority for text in texts(rrset)],
+        "additional": [text for rrset in answer.additional for text in texts(rrset)],
+        "made from": [_key(key) for key in answer.depends],
+        "holds": "until that changes" if answer.stable_for == math.inf else f"{answer.stable_for:g} s",
+        "why": answer.error.text if answer.error is not None else "",
+    }
+
+
+def _key(key: Key) -> str:
+    return names.unpacked(key) if isinstance(key, bytes) and len(key) in (4, 16) else str(key)
