@@ -27,7 +27,7 @@ from kdns.dns.plain import is_of, plain, respelt
 from kdns.dns.query import Address, decode, Query, Transport
 from kdns.dns.response import Answer, Key, replace, Response, Stream
 from kdns.dns.ring import Ring
-from kdns.dns.types import RCODES, REFUSED, TC
+from kdns.dns.types import RCODES, REFUSED, TC, TYPES
 from kdns.errors import FormatError
 
 ONE_MESSAGE = (Transport.UDP, Transport.HTTPS)  # transports that have one for each query (RFC 8484 4.2.1)
@@ -65,7 +65,19 @@ class Counts:
         self.misses = 0  # messages that it had no reply to
         self.forgotten = 0  # replies that changes made it forget, until this generation
         self.hit_seconds = 0.0  # what hits took
-        self.refused: dict[int, int] = {}  # by code: what never became a query
+        self.refused: dict[int, int] = {}  # by code: what never became a query, or is of no zone here
+        self.of_no_zone: dict[tuple[str, str, str], int] = {}  # queries by transport, family (1: IPv4, 2: IPv6) and type
+
+
+    def refuse(self, rcode: int) -> None:
+        """What came is answered with this code alone."""
+        self.refused[rcode] = self.refused.get(rcode, 0) + 1
+
+    def pass_by(self, query: Query) -> None:
+        """A query for a name that is of no zone here."""
+        key = (query.transport.value, "2" if ":" in query.client.host else "1", TYPES.get(query.type, "other"))
+        self.of_no_zone[key] = self.of_no_zone.get(key, 0) + 1
+        self.refuse(REFUSED)
 
 
 class Listener:
@@ -144,8 +156,7 @@ class Listener:
             if query is None:
                 return None
         except FormatError as error:
-            refused = self.counts.refused
-            refused[error.rcode] = refused.get(error.rcode, 0) + 1
+            self.counts.refuse(error.rcode)
             return wire[:2] + refusal(wire, error)
         zone, block = self.find(query)
         changes = self.memo.changes
@@ -158,6 +169,7 @@ class Listener:
             # There is more than one message: ask over TCP.
             response = Response(flags=TC) if transport is Transport.UDP else Response(rcode=REFUSED, authoritative=False)
         if block is None:
+            self.counts.pass_by(query)
             made = encode(query, response)
             return wire[:2] + (made.turn() if isinstance(made, Ring) else made)
         asked, key = wire[2:], None
@@ -309,7 +321,13 @@ def families(listeners: Iterable[Listener]) -> list[Any]:
         for (server,), (counts, _) in table.items()
         for rcode, n in counts.refused.items()
     }
+    passed_by = {
+        (server, "dropped", "", *key): n for (server,), (counts, _) in table.items() for key, n in counts.of_no_zone.items()
+    }
     return [
+        counters(
+            "coredns_dns_requests_total", "Queries.", ("server", "zone", "view", "proto", "family", "type"), passed_by
+        ),
         counters("coredns_dns_responses_total", "Replies.", ("server", "zone", "view", "rcode", "plugin"), refused),
         gauges("kdns_memo_entries", "Replies in the memo.", by_server, {of: len(memo) for of, (_, memo) in table.items()}),
         gauges(

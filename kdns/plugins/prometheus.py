@@ -21,7 +21,7 @@ Metrics
     - `coredns_dns_requests_total{server, zone, view, proto, family, type}`, with `other` for a type that is not well
       known.
     - `coredns_dns_responses_total{server, zone, view, rcode, plugin}`; the zone `dropped` has what never became a
-      query.
+      query, and with `coredns_dns_requests_total` queries for names of no zone here.
     - `coredns_dns_request_duration_seconds{server, zone, view}`
     - `coredns_dns_request_size_bytes{server, zone, view, proto}`, `coredns_dns_response_size_bytes{…}`
     - `coredns_dns_do_requests_total{server, zone, view}`: queries that ask for DNSSEC's records.

@@ -131,7 +131,7 @@ def test_zones(line: str, zones: tuple[str, ...]) -> None:
         ("serve_stale 1h verify", Options(serve_stale=Stale(3600, 0.0, 30, 0))),
         ("serve_stale 1h verify 100ms 0 5m", Options(serve_stale=Stale(3600, 0.1, 0, 300))),
         (
-            "serve_stale\nserve_stale_policy prefer_positive",
+            "serve_stale\nserve_stale_policy Prefer_Positive",
             Options(serve_stale=Stale(3600, None, 30, 0), serve_stale_policy=True),
         ),
         ("servfail 0", Options(servfail=0)),

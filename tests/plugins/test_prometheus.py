@@ -124,6 +124,20 @@ def test_what_there_is_besides() -> None:
     assert [({**ZONE, "rcode": "SERVFAIL", "plugin": ""}, 1)] == found["coredns_dns_responses_total"]
 
 
+def test_names_of_no_zone_here_are_counted() -> None:
+    generation = generation_of("example.org {\nprometheus\n}\n", FOUND)
+    for name, type in (("example.net", "A"), ("example.com", "AAAA"), ("example.net", "A"), ("example.net", "TYPE65280")):
+        asyncio.run(ask(generation, name, type))
+    found = scrape(generation)
+    nowhere = {"server": "dns://:53", "zone": "dropped", "view": ""}
+    assert [
+        ({**nowhere, "proto": "udp", "family": "1", "type": "A"}, 2),
+        ({**nowhere, "proto": "udp", "family": "1", "type": "AAAA"}, 1),
+        ({**nowhere, "proto": "udp", "family": "1", "type": "other"}, 1),
+    ] == found["coredns_dns_requests_total"]
+    assert [({**nowhere, "rcode": "REFUSED", "plugin": ""}, 4)] == found["coredns_dns_responses_total"]
+
+
 def test_runtime_metrics() -> None:
     found = scrape(generation_of(in_block("prometheus {\nruntime_metrics\n}")))
     assert {"python_info", "python_gc_collections_total"} <= set(found)

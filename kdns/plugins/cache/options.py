@@ -99,7 +99,7 @@ def _octets(o: Directive) -> int:
 
 
 def _policy(o: Directive) -> bool:
-    return bool(o.choice(("prefer_positive",)))
+    return o.one().lower() == "prefer_positive" or bool(o.choice(("prefer_positive",)))
 
 
 def _servfail(o: Directive) -> int:
