@@ -2,7 +2,7 @@
 
 Description
     A reply over UDP never has more octets than the client says that it takes (512 without EDNS), nor than this size, so that
-    it is not fragmented on its way. Without this plugin only the client decides, up to 4096. What does not fit is truncated,
+    it is not fragmented on its way. Without this plugin only the client decides. What does not fit is truncated,
     and asked again over TCP. The size that kdns announces to others is 1232, or this one where it is smaller.
 
 Syntax

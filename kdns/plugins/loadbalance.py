@@ -3,7 +3,8 @@
 Description
     Most clients use the first address of an answer. `round_robin` turns the addresses: each answer starts one
     further, and the first of them anywhere, so that over many answers every address stands first equally often, in
-    replies from the memo too. MX records are shuffled. Aliases stand before addresses, as some clients need.
+    replies from the memo too. SRV records turn where not all of them fit a reply, so that each is in some; the order of
+    others is what their priorities say. MX records are shuffled. Aliases stand before addresses, as some clients need.
 
     `weighted` takes one address by chance, as a file weighs them, and puts it first; the others stay as they are.
 
@@ -73,6 +74,7 @@ from kdns.errors import FileError
 log = logging.getLogger(__name__)
 
 ADDRESSES = (A, AAAA)
+TURNING = (A, AAAA, SRV)
 Section = tuple[RRset, ...]
 Weights = dict[tuple[str, bytes], int]  # by owner name and packed address
 
@@ -149,9 +151,9 @@ class LoadBalance(Plugin):
 
 
 def turned(response: Response) -> Response:
-    """The same with another address first each time."""
+    """The same with another address first each time; or, of more SRV records than fit, with others."""
     last = response.answer[-1]
-    if last.type in ADDRESSES:
+    if last.type in TURNING:
         return replace(response, rotate=True) if len(last.rdata) > 1 else response
     if any(rrset.type == MX and len(rrset.rdata) > 1 for rrset in response.answer):
         shuffled = tuple(_shuffled(rrset) if rrset.type == MX else rrset for rrset in response.answer)

@@ -1,4 +1,5 @@
 import asyncio
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -65,6 +66,21 @@ def test_the_memo_turns_the_addresses() -> None:
     assert ("default/pods",) == entry.depends
     seen = [first_and_fourth(b"id" + entry.ring.turn())[0] for _ in range(14)]
     assert [ADDRESSES] * 2 == [sorted(seen[:7]), sorted(seen[7:])]
+
+
+def test_srv_records_that_do_not_all_fit_turn() -> None:
+    """All of them come to stand in some reply; where they fit, their order stays."""
+    records = tuple(bytes(5) + bytes((i,)) + names.wire(f"pod-{i}.example.org.") for i in range(60))
+    for count, seen in ((60, 60), (3, 3)):
+        rrset = RRset("example.org.", SRV, 5, records[:count])
+        generation = generation_of(in_block("loadbalance"), Response(answer=(rrset,), stable_for=math.inf, depends=("x",)))
+        wire = dns.message.make_query("example.org", "SRV").to_wire()
+        listener = listener_of(generation)
+        asyncio.run(listener.reply(wire, CLIENT, LOCAL, Transport.UDP))
+        replies = [listener.replay(wire[2:], CLIENT, Transport.UDP) for _ in range(200)]
+        found = [[rr.port for rr in dns.message.from_wire(wire[:2] + reply).answer[0]] for reply in replies if reply]  # type: ignore[attr-defined]
+        assert (200, seen) == (len(found), len({port for ports in found for port in ports}))
+        assert (count == 60) == (len({tuple(ports) for ports in found}) > 1)
 
 
 def through(block: str, response: Response, type: int = A) -> Response:
