@@ -6,8 +6,8 @@ Description
     the name is in are tried. So a block without *view* stands last.
 
     Where expressions ask for no more than the question and the client's address, replies are kept by the memo, apart for
-    clients that they treat differently. One that asks more (`id`, `port`, `proto`, `server_ip`, `size`, `metadata`) keeps
-    all server blocks of its address out of the memo.
+    clients that they treat differently. One that asks more (`bufsize`, `id`, `port`, `proto`, `server_ip`, `size`,
+    `metadata`) keeps all server blocks of its address out of the memo: a question over TCP has the same key there as over UDP.
 
     An expression that fails, as by comparing a number with a text, is false.
 
@@ -77,7 +77,7 @@ from kdns.plugins.view.expressions import Known, Node, Reader
 
 CLASSES = {1: "IN", 3: "CH", 4: "HS"}
 CLIENT = "client_ip"
-MORE = frozenset(("id", "port", "proto", "server_ip", "size", "metadata"))  # neither in a memo's key nor the client's address
+MORE = frozenset(("bufsize", "id", "port", "proto", "server_ip", "size", "metadata"))  # neither in a memo's key nor the address
 
 OF_QUERY: dict[str, Callable[[Query], Any]] = {
     "name": lambda query: query.name,
