@@ -213,3 +213,15 @@ def test_what_fails_is_logged_and_counted(caplog: pytest.LogCaptureFixture) -> N
     ]
     assert "Corefile:3: template: answer: 'a.test.' is not an IP address" in caplog.text
     assert "Corefile:6: template: answer: there is no field .Nmae" in caplog.text
+
+
+@pytest.mark.parametrize(("metadata", "expected"), [("metadata", '"inside" "-"'), ("", '"" "-"')])
+def test_labels_of_metadata(metadata: str, expected: str) -> None:
+    lines = metadata + '''
+view inside {
+    expr true
+}
+template IN TXT {
+    answer "{{ .Name }} 5 TXT {{ printf `%q` (.Meta `view/name`) }} -{{ .Meta `no/label` }}"
+}'''
+    assert f"a.test. 5 IN TXT {expected}" == said(generation_of(in_block(lines)), "a.test", "TXT")

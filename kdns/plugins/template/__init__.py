@@ -21,6 +21,8 @@ Description
 
     A Corefile takes `{{$x}}` for a variable of the environment: write `{{ $x }}`.
 
+    CoreDNS's options `var` and `expr` are not here: use `match`, templates' own variables, or *view*.
+
 Syntax
     template CLASS TYPE [ZONES...] {
         match REGEX...
