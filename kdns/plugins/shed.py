@@ -11,7 +11,8 @@ Syntax
     - MAX queries may be in flight, 1 to 1000000 (2000). Each takes 4 kB and more.
 
 Metrics
-    kdns_given_up_total{of="work_in_flight"} counts what was dropped.
+    coredns_shed_dropped_total{server, reason="in_flight"} counts what was dropped, by the listening address of the query that came
+    too much; kdns_given_up_total{of="work_in_flight"} all of them.
 
 Examples
     Half as many as by default:

@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 from asyncio.tasks import _enter_task, _leave_task
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -31,13 +32,13 @@ class InFlight:
 
     def __init__(self, limit: int = MOST_IN_FLIGHT) -> None:
         self.limit = limit
-        self.dropped = 0
+        self.dropped = Counter[str]()  # by listening address, as metrics name it
         self._tasks: dict[asyncio.Task[Any], float] = {}  # since when
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coro: Coroutine[Any, Any, T]) -> "T | asyncio.Task[T] | None":
+    def start(self, coro: Coroutine[Any, Any, T], server: str = "") -> "T | asyncio.Task[T] | None":
         """The reply where the coroutine does not wait (None is silence), or else the Task that will have it.
 
         To be called from a callback of the loop, not from a Task. Never raises.
@@ -52,7 +53,7 @@ class InFlight:
         if isinstance(made, asyncio.Task):
             now = time.monotonic()
             if len(self._tasks) >= self.limit:
-                self.dropped += 1
+                self.dropped[server] += 1
                 oldest = next(iter(self._tasks))
                 if now - self._tasks[oldest] < PATIENCE:
                     made.cancel()

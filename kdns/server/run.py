@@ -119,12 +119,16 @@ class Server:
 
     def families(self) -> list[Any]:
         """What the server itself counts, whoever asked for it."""
-        total = self._given_up + collections.Counter(work_in_flight=self.in_flight.dropped)
+        total = self._given_up + collections.Counter(work_in_flight=self.in_flight.dropped.total())
         for served in self._sockets.values():
             for sock in served:
                 total.update(sock.given_up())
         given_up = {(of,): total[of] for of in ("work_in_flight", "turn", "send_buffer", "connection")}
         return [
+            counters(
+                "coredns_shed_dropped_total", "Queries in flight that were given up.", ("server", "reason"),
+                {(server, "in_flight"): n for server, n in self.in_flight.dropped.items()},
+            ),
             counters("kdns_given_up_total", "Queries, replies, connections given up, by the want of what.", ("of",), given_up),
             counters("kdns_log_dropped_total", "Lines of the log that were left out.", (), {(): stdout().dropped}),
             counters("coredns_reload_failed_total", "Corefiles that could not be served.", (), {(): self.failed_reloads}),

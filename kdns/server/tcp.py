@@ -206,7 +206,8 @@ class _Connection(asyncio.BufferedProtocol):
     def _start(self, wire: bytes) -> bytes | None:
         """The reply where it is there at once; else it is written later."""
         server = self._server
-        made = server.in_flight.start(server.listener.reply(wire, self._peer, self._local, server.listener.stream))
+        listener = server.listener
+        made = server.in_flight.start(listener.reply(wire, self._peer, self._local, listener.stream), listener.server)
         if isinstance(made, asyncio.Task):
             self._in_flight += 1
             server.connections.waits(self)

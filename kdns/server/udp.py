@@ -104,7 +104,7 @@ class Udp:
 
     def _started(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
         """The reply to a miss where it is there at once; else it is sent later."""
-        made = self._in_flight.start(self.listener.reply(wire, client, local, Transport.UDP))
+        made = self._in_flight.start(self.listener.reply(wire, client, local, Transport.UDP), self.listener.server)
         if not isinstance(made, asyncio.Task):
             return made if isinstance(made, bytes) else None
         self._waiting += 1
