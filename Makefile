@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-clients test-lowest test-image test-switch lint wheel sdist image lock audit sbom \
-    fuzz bench bench-cluster bench-pod soak rollout clean
+    fuzz bench bench-cluster bench-pod soak rollout chaos clean
 
 setup: $(VENV)/.made
 
@@ -99,6 +99,11 @@ soak: setup
 
 rollout: setup
 	$(BIN)/python -m benchmarks.rollout
+
+# faults at random under load, beside a model: make chaos MINUTES=10
+chaos: setup
+	$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES)
+MINUTES ?= 60
 
 clean:
 	rm -rf $(VENV) build dist
