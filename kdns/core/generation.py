@@ -131,4 +131,5 @@ class Generation:
         for listener in self.listeners.values():
             listener.memo.clear()  # see there: entries are no part of garbage collection
             listener.counts.forgotten += listener.memo.forgotten
-            listener.memo.forgotten = 0
+            listener.counts.evicted += listener.memo.evicted
+            listener.memo.forgotten = listener.memo.evicted = 0

@@ -64,6 +64,7 @@ class Counts:
         self.hits = 0  # of the memo
         self.misses = 0  # messages that it had no reply to
         self.forgotten = 0  # replies that changes made it forget, until this generation
+        self.evicted = 0  # replies that went for want of room, until this generation
         self.hit_seconds = 0.0  # what hits took
         self.refused: dict[int, int] = {}  # by code: what never became a query, or is of no zone here
         self.of_no_zone: dict[tuple[str, str, str], int] = {}  # queries by transport, family (1: IPv4, 2: IPv6) and type
@@ -333,6 +334,10 @@ def families(listeners: Iterable[Listener]) -> list[Any]:
         gauges(
             "kdns_memo_bytes", "Octets of the memo, estimated.", by_server, {of: memo.size for of, (_, memo) in table.items()}
         ),
+        gauges(
+            "kdns_memo_budget_bytes", "Octets that the memo may have.", by_server,
+            {of: memo.budget for of, (_, memo) in table.items()},
+        ),
         counters(
             "kdns_memo_hits_total", "Queries that the memo answered.", by_server,
             {of: counts.hits for of, (counts, _) in table.items()},
@@ -344,5 +349,9 @@ def families(listeners: Iterable[Listener]) -> list[Any]:
         counters(
             "kdns_memo_forgotten_total", "Replies that a change made it forget.", by_server,
             {of: counts.forgotten + memo.forgotten for of, (counts, memo) in table.items()},
+        ),
+        counters(
+            "kdns_memo_evicted_total", "Replies that went for want of room.", by_server,
+            {of: counts.evicted + memo.evicted for of, (counts, memo) in table.items()},
         ),
     ]  # fmt: skip

@@ -100,6 +100,7 @@ class Memo:
 
     def __init__(self, fold: Callable[[Entry, int], None], budget: int = BUDGET, later: Later = _at_once) -> None:
         self._fold = fold
+        self.budget = budget
         self._half = budget // 2
         self._later = later
         self._young = _Generation()
@@ -111,6 +112,7 @@ class Memo:
         self.find: Find = self._young.entries.get  # the look-up of the hot path; taken anew for each batch
         self.changes = 0  # how often something was forgotten; a reply begun before the last time is not stored
         self.forgotten = 0
+        self.evicted = 0  # alive, for want of room
 
     def __len__(self) -> int:
         return len(self._young.entries) + len(self._old.entries)
@@ -160,6 +162,7 @@ class Memo:
         """Take apart some of the entries that leave."""
         for _ in range(min(most, len(self._leaving))):
             _, gone = self._leaving.popitem()
+            self.evicted += gone.reply is not None
             if gone.hits:
                 self._bury(gone)
 

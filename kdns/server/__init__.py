@@ -10,6 +10,7 @@ tcp.py         messages on connections
 http.py        health, readiness, metrics
 https.py       DNS over HTTPS
 schemes.py     how an address may be spoken to
+memory.py      how much of it the process may have
 load.py        a Corefile made ready to serve
 run.py         from start to end
 node_local.py  on each node: what NodeLocal DNSCache's arguments ask for

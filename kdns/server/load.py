@@ -11,9 +11,9 @@ from kdns.core.block import Block
 from kdns.core.files import read_text, Reading
 from kdns.core.generation import Generation, Where
 from kdns.core.listener import Listener
-from kdns.core.memo import BUDGET
 from kdns.core.plugin import Plugin
 from kdns.errors import CorefileError, FileError, KdnsError, NoSuchPlugin
+from kdns.server import memory
 from kdns.server.schemes import SCHEMES
 from kdns.server.sockets import shown
 
@@ -122,10 +122,10 @@ def _listen(generation: Generation) -> None:
         for address in block.addresses or [""]
         for key in block.parsed.keys
     ]
-    budget = BUDGET // max(1, len({where for where, _, _ in wanted}))
+    octets = memory.budget(memory.allowed()) // max(1, len({where for where, _, _ in wanted}))
     for where, zone, block in wanted:
         server = f"{where.scheme}://{shown(where.address, where.port)}"
-        generation.listen(where, server, budget).add(zone, block)
+        generation.listen(where, server, octets).add(zone, block)
     _raise(line for where, listener in generation.listeners.items() for line in _encryption(where, listener))
 
 

@@ -178,3 +178,17 @@ def test_it_never_says_what_was_forgotten(actions: list[tuple[object, ...]], bud
                 memo.tick()
     memo.fold()
     assert hits == counted["any"]
+
+
+def test_what_goes_for_want_of_room_is_counted() -> None:
+    """But not what was dead before it went."""
+    memo, _ = made(20_000)
+    for i in range(200):
+        memo.put(b"%d" % i, b"x", ("k",), "x")
+    assert 200 == memo.evicted + len(memo) + len(memo._leaving)
+    assert memo.evicted > 100
+    evicted, there = memo.evicted, len(memo._leaving)
+    memo.forget(["k"])
+    for i in range(200, 200 + len(memo)):  # as many as push out all that is dead
+        memo.put(b"%d" % i, b"x", ("other",), "x")
+    assert memo.evicted <= evicted + there
