@@ -24,6 +24,7 @@ from kdns.dns.types import A, AAAA, TYPES
 
 STEPS = 50_000.0  # of the allowance of a second: a step is a name that a hint looks at, all of them some 4 ms
 AT_ONCE = 50_000.0  # of them, after a pause
+PAUSE = 0.1  # seconds for which nobody looks again whether there is an allowance
 SENTENCE = 100  # steps that a reason without a hint counts for
 MOST = 20_000  # names that one hint looks at: a millisecond
 CANDIDATES = 100  # of them that are compared letter by letter, each at the cost of twenty others
@@ -43,11 +44,17 @@ class Reasons:
         self._exposed = exposed
         self._told = told
         self._left = AT_ONCE
+        self._spent = 0.0  # until when nothing is left of it, time.monotonic()
         self._since = 0.0  # when the allowance was last filled, time.monotonic()
 
     def wanted(self, query: Query) -> bool:
         """Does somebody read why a query has no answer, and is there time to say it?"""
-        return (query.edns is not None or self._told()) and self._affords(query, SENTENCE, 0.0)
+        if (query.edns is None and not self._told()) or query.received < self._spent:
+            return False
+        if self._affords(query, SENTENCE, 0.0):
+            return True
+        self._spent = query.received + PAUSE
+        return False
 
     def outside(self, query: Query, below: list[str], origin: str) -> str:
         """Of a name that is neither below svc nor below pod."""
