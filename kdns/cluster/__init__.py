@@ -1,5 +1,6 @@
 """The cluster as DNS sees it: its objects, the records that they stand for, and the two sources they come from.
 
+balancers.py   how a Service is reached from outside
 objects.py     what is kept of each object
 columns.py     what a slice has in a row
 endpoints.py   Endpoints as EndpointSlices
@@ -7,6 +8,7 @@ selectors.py   label selectors
 members.py     the endpoints that an answer is made of
 records.py     one Service as RRsets
 addresses.py   addresses in use, by whom
+external.py    Services by that
 store.py       all objects, by the keys that DNS asks with
 reasons.py     why a name has nothing
 answers.py     what a name says

@@ -237,12 +237,16 @@ class Answers:
 
     def front(self, query: Query, origin: str) -> tuple[RRset, ...]:
         """Addresses of the Service that has the address asked as its own or its endpoint's; none where none is known."""
+        ips = [ip for service in self.behind(query) for ip in service.ips]
+        return records.addresses("ns.dns." + origin.lstrip("."), self.options.ttl, ips)
+
+    def behind(self, query: Query) -> list[Service]:
+        """The Services that have the address asked as their own or an endpoint's."""
         try:
             keys = self.store.services_at(names.packed(query.local.host))
         except ValueError:
-            return ()
-        ips = [ip for key in keys if (service := self.store.services.get(key)) for ip in service.ips]
-        return records.addresses("ns.dns." + origin.lstrip("."), self.options.ttl, ips)
+            return []
+        return [service for key in keys if (service := self.store.services.get(key))]
 
 
 def is_reverse(name: str) -> bool:

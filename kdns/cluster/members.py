@@ -25,6 +25,7 @@ class Naming(NamedTuple):
     ttl: int
     pods: bool = False
     zonal: bool = False
+    middle: str = "svc."  # between a namespace and the origin
 
 
 def packed(slices: Sequence[Slice], width: int, most: int) -> tuple[tuple[bytes, ...], bool]:

@@ -3,7 +3,6 @@
 Each kind stands here twice. A struct with the names of the API (`ServiceObject`, ...) is what JSON and YAML decode to; it
 is short-lived. A compact tuple (`Service`, ...) is what the store keeps: addresses packed, names as DNS wants them, nothing
 else. 100,000 endpoints take 5 to 15 MB so, where the API's own models take 400.
-
 Structs take part in no garbage collection (they have no cycles), and what they do not name is skipped while decoding.
 """
 
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from msgspec import field, Struct
 
+from kdns.cluster.balancers import External, ServiceStatus
 from kdns.dns import names
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -54,11 +54,13 @@ class ServiceSpec(Struct, gc=False):
     selector: dict[str, str] | None = None
     externalName: str | None = None
     publishNotReadyAddresses: bool | None = None
+    externalIPs: tuple[str, ...] | None = None
 
 
 class ServiceObject(Struct, gc=False):
     metadata: Metadata
     spec: ServiceSpec = field(default_factory=ServiceSpec)
+    status: ServiceStatus | None = None
 
 
 class TargetRef(Struct, gc=False):
@@ -169,6 +171,7 @@ class Service(NamedTuple):
     ports: tuple[Port, ...]
     alias: str | None = None  # of an ExternalName: an absolute name
     selector: str = ""  # as people write it, its beginning: for reasons alone
+    external: External | None = None  # where it is asked for
 
 
 class Slice(NamedTuple):
@@ -344,3 +347,4 @@ class Selection:
     pod_labels: bool = False
     pod_names: bool = False  # the Pod of each endpoint
     zones: bool = False  # the zone of each endpoint
+    external: bool = False  # how Services are reached from outside

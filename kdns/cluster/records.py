@@ -86,15 +86,15 @@ def has_endpoints(slices: tuple[Slice, ...]) -> bool:
     return bool(slices) and (bool(slices[0].addresses) or any(s.addresses for s in slices))
 
 
-def base(service: str, origin: str) -> str:
-    """The name of a Service by its key, in a zone."""
+def base(service: str, origin: str, middle: str = "svc.") -> str:
+    """The name of a Service by its key, in a zone; `middle` stands between that and its namespace."""
     namespace, _, label = service.partition("/")
-    return f"{label}.{namespace}.svc.{origin.lstrip('.')}"
+    return f"{label}.{namespace}.{middle}{origin.lstrip('.')}"
 
 
 def pointers(service: Service, slices: tuple[Slice, ...], address: bytes, naming: Naming) -> dict[str, bool]:
     """The names of a Service's endpoints that have an address, and of each whether it is by a hostname."""
-    own = base(service.key, naming.origin)
+    own = base(service.key, naming.origin, naming.middle)
     called = {}
     for s in slices:
         if address not in s.addresses:
@@ -197,7 +197,7 @@ def _srv(
     service: Service, slices: tuple[Slice, ...], wanted: Callable[[Port], bool], name: str, naming: Naming, room: int
 ) -> Found:
     """SRV of the wanted ports: to the Service where it has ClusterIPs, else to each endpoint; with glue."""
-    own = base(service.key, naming.origin)
+    own = base(service.key, naming.origin, naming.middle)
     if service.ips:
         numbers = [p.number for p in service.ports if wanted(p)]
         if not numbers:

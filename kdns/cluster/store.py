@@ -14,6 +14,7 @@ from typing import Any
 
 from kdns.cluster.addresses import Addresses
 from kdns.cluster.columns import endpoints, hostnames_of
+from kdns.cluster.external import Outside
 from kdns.cluster.members import merged
 from kdns.cluster.objects import Namespace, Pod, Service, Slice, Stored
 from kdns.dns.response import Key
@@ -42,6 +43,7 @@ class Store:
         self._of: dict[str, Slice | dict[str, Slice]] = {}  # slices by Service: mostly one, else by their keys
         self._merged: dict[str, tuple[Slice, ...]] = {}  # of those that have many, until they change
         self._addresses = Addresses()  # ClusterIPs, and endpoints of the Services that names can be made of
+        self.outside = Outside()  # Services as they are reached from outside of the cluster
         self._pods_at: dict[bytes, tuple[str, ...]] = {}
 
     # ------------------------------------------------------------ what DNS asks
@@ -165,6 +167,8 @@ class Store:
             return  # no answer is another, but for its reason
         touched.add(key)
         touched.update(before, after)
+        if (old and old.external) or (new and new.external):
+            touched |= self.outside.changed(old, new)
         if before != after:
             for address in set(after) - set(before):
                 self._addresses.add(address, key)

@@ -299,13 +299,16 @@ def _order(name: str) -> list[bytes]:
 
 
 class Apex:
-    """The top of a zone. `ttl` (seconds) is how long a negative answer may be kept; `made_by` the plugin."""
+    """The top of a zone. `ttl` (seconds) is how long a negative answer may be kept; `made_by` the plugin.
 
-    def __init__(self, origin: str, ttl: int, made_by: str) -> None:
+    `server`: labels of its name server.
+    """
+
+    def __init__(self, origin: str, ttl: int, made_by: str, server: str = "ns.dns") -> None:
         self.origin = origin
         self._made = Made(made_by)
         self._ttl = ttl
-        self._head = names.wire(_below("ns.dns", origin)) + names.wire(_below("hostmaster", origin))
+        self._head = names.wire(_below(server, origin)) + names.wire(_below("hostmaster", origin))
         self._serial = -1
         self._soa = RRset(origin, SOA, 0, ())
 

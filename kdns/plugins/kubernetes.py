@@ -208,12 +208,12 @@ class Options:
             namespace_labels=parse_selector(self.namespace_labels) if self.namespace_labels else None,
         )  # fmt: skip
 
-    def selection(self, labelled: bool) -> Selection:
-        """Which objects are asked for; `labelled`: somebody may ask for the labels of Pods."""
+    def selection(self, labelled: bool, external: bool) -> Selection:
+        """Which objects are asked for; `labelled`: somebody may ask for the labels of Pods, `external`: for load balancers."""
         return Selection(
             endpoints=not self.noendpoints, pod_names=self.endpoint_pod_names, zones=self.zonal, labels=self.labels,
             namespaces=tuple(sorted(set(self.namespaces))), pods=self.pods == "verified",
-            pod_labels=labelled and self.pods == "verified",
+            pod_labels=labelled and self.pods == "verified", external=external,
         )  # fmt: skip
 
 
@@ -339,7 +339,8 @@ class Kubernetes(Plugin):
 
 def _source(block: Block, options: Options) -> Source:
     """The source of these objects, shared with whoever wants the same, and kept over a reload."""
-    selection = options.selection(bool(block.directives("metadata")))
+    external = any(one.directives("k8s_external") for one in block.all_blocks)  # so that all blocks share a source
+    selection = options.selection(bool(block.directives("metadata")), external)
     if options.manifests:
         from kdns.cluster.manifests.source import Manifests
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from kdns.cluster import objects
+from kdns.cluster import external, objects
 from kdns.cluster.endpoints import mirrored
 from kdns.cluster.objects import (
     EndpointsObject,
@@ -69,9 +69,10 @@ def resources(selection: Selection) -> list[tuple[Resource, ...]]:
         return Resource(name, f"{group}{place}/{name}", api, struct, kind, compact, keys, labels, fields, wanted)
 
     core, discovery = "/api/v1", "/apis/discovery.k8s.io/v1"
+    service = external.service if selection.external else objects.service
     slice_of = partial(objects.slice_of, pods=selection.pod_names, zones=selection.zones)
     out: list[tuple[Resource, ...]] = [
-        (resource("services", "Service", core, ServiceObject, Service, _one(objects.service)),),
+        (resource("services", "Service", core, ServiceObject, Service, _one(service)),),
         (resource("namespaces", "Namespace", core, NamespaceObject, Namespace, _one(objects.namespace), keys=_name),),
     ]
     if selection.endpoints:

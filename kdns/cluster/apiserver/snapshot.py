@@ -206,6 +206,9 @@ def sound(o: Stored) -> None:
     if isinstance(o, Service):
         good = good and all(len(ip) in (4, 16) for ip in o.ips) and _ports_are_sound(o.ports)
         good = good and (o.alias is None or o.alias == names.absolute(o.alias)) and o.selector.isprintable()
+        if o.external is not None:
+            good = good and all(len(ip) in (4, 16) for ip in o.external.addresses)
+            good = good and all(name == names.absolute(name) for name in (*o.external.names, *o.external.asked))
     elif isinstance(o, Pod):
         good = good and all(len(ip) in (4, 16) for ip in o.ips)
     elif isinstance(o, Slice):

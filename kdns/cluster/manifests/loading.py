@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kdns.cluster import columns, objects
+from kdns.cluster import columns, external, objects
 from kdns.cluster.endpoints import is_mirrored, key_of, mirrored
 from kdns.cluster.manifests import controllers
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
@@ -208,7 +208,8 @@ class _Cluster:
         namespaces = [
             objects.Namespace(sys.intern(name), tuple(sorted(labels.items()))) for name, labels in self.namespaces.items()
         ]
-        services = [objects.service(o) for o in self.services.values() if self.selects(o.metadata.labels)]
+        service = external.service if self.selection.external else objects.service
+        services = [service(o) for o in self.services.values() if self.selects(o.metadata.labels)]
         every: list[objects.Service | objects.Slice | objects.Pod] = [*services, *kept, *made, *pods]
         return [*namespaces, *(o for o in every if self._is_wanted(o))]
 
