@@ -13,7 +13,7 @@ Rules that must never be broken:
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from kdns.core.behind import Encryption
@@ -38,12 +38,19 @@ _TRUNCATED = TC >> 8
 
 
 class Messages:
-    """Several messages for one query, the ids included."""
+    """Several messages for one query, the ids included; each is made when it is asked for."""
 
-    __slots__ = ("octets",)
+    __slots__ = ("_query", "_responses")
 
-    def __init__(self, octets: AsyncIterator[bytes]) -> None:
-        self.octets = octets
+    def __init__(self, query: Query, stream: Stream) -> None:
+        self._query, self._responses = query, stream.responses
+
+    def __aiter__(self) -> "Messages":
+        return self
+
+    async def __anext__(self) -> bytes:
+        made = encode(self._query, await self._responses.__anext__())
+        return self._query.wire[:2] + (made.turn() if isinstance(made, Ring) else made)
 
 
 Reply = bytes | Messages | None  # None: silence
@@ -166,7 +173,7 @@ class Listener:
             if not isinstance(response, Stream):
                 return None
             if transport not in ONE_MESSAGE:
-                return Messages(self._messages(query, response))
+                return Messages(query, response)
             # There is more than one message: ask over TCP.
             response = Response(flags=TC) if transport is Transport.UDP else Response(rcode=REFUSED, authoritative=False)
         if block is None:
@@ -210,11 +217,6 @@ class Listener:
         if self.audience is not None:
             key = self.audience(query.client) + key
         self.memo.put(key, made, response.depends, hit, response.stable_for != math.inf)
-
-    async def _messages(self, query: Query, stream: Stream) -> AsyncIterator[bytes]:
-        async for response in stream.responses:
-            made = encode(query, response)
-            yield query.wire[:2] + (made.turn() if isinstance(made, Ring) else made)
 
     # ------------------------------------------------------------ who asks
 

@@ -97,16 +97,27 @@ class Query:
     trail: tuple[str, ...]  # the aliases that were followed on the way to it
     wire: bytes  # the message as it came; empty for a question of our own
 
-    def __init__(self, name: str, type: int, cls: int = IN, flags: int = RD, edns: Edns | None = None) -> None:
-        """A question of our own, as for the target of an alias."""
+    def __init__(
+        self,
+        name: str,
+        type: int,
+        cls: int = IN,
+        flags: int = RD,
+        edns: Edns | None = None,
+        question: bytes = b"",
+        wire: bytes = b"",
+        client: Address | bytes = NOBODY,
+        local: Address | bytes = NOBODY,
+        transport: Transport = Transport.UDP,
+        received: float = 0.0,
+    ) -> None:
+        """Without `question` it is one of our own, as for the target of an alias."""
         self.name, self.type, self.cls, self.flags, self.edns = name, type, cls, flags, edns
-        self.question = names.wire(name) + struct.pack("!HH", type, cls)
-        self.transport = Transport.UDP
-        self.received = time.monotonic()
+        self.question = question or names.wire(name) + struct.pack("!HH", type, cls)
+        self.wire = wire
+        self._client, self._local = client, local
+        self.transport, self.received = transport, received or time.monotonic()
         self.trail = ()
-        self.wire = b""
-        self._client: Address | bytes = NOBODY
-        self._local: Address | bytes = NOBODY
 
     @property
     def client(self) -> Address:
@@ -200,11 +211,10 @@ def decode(
             raise FormatError(NOTIMP)
     if questions != 1:
         raise FormatError(FORMERR)
-    query = Query.__new__(Query)
     try:
-        end, query.name = _name(wire)
-        query.type, query.cls = _QUESTION_END(wire, end)
-        query.question = question = wire[12 : end + 4]
+        end, name = _name(wire)
+        type, cls = _QUESTION_END(wire, end)
+        question = wire[12 : end + 4]
         edns, version, at = None, 0, end + 4
         if additionals == 1 and not answers and not authorities and len(wire) == at + 11 and wire[at : at + 3] == _OPT_OWNER:
             size, extended, length = _OPT_REST(wire, at + 3)
@@ -217,13 +227,11 @@ def decode(
         raise FormatError(FORMERR) from None
     if version:
         raise FormatError(BADVERS, question, True)
-    if query.cls >= NONE:  # ANY as well: neither is a class of records
+    if cls >= NONE:  # ANY as well: neither is a class of records
         raise FormatError(REFUSED, question, edns is not None)
-    if query.type == OPT:
+    if type == OPT:
         raise FormatError(FORMERR)
-    query.flags, query.edns, query.trail, query.wire = flags, edns, (), wire
-    query._client, query._local, query.transport, query.received = client, local, transport, received
-    return query
+    return Query(name, type, cls, flags, edns, question, wire, client, local, transport, received)
 
 
 def _name(wire: bytes) -> tuple[int, str]:

@@ -73,11 +73,11 @@ class Ring:
 class UnevenRing(Ring):
     """The same around records of any size that do not all fit; so many of them do, whichever they are."""
 
-    __slots__ = ("_whole",)
+    __slots__ = ("_every", "_whole")
 
     def __init__(self, fixed: bytes, rdata: Sequence[bytes], shown: int, head: bytes, tail: bytes) -> None:
         self._head, self._fixed, self._tail = head, fixed, tail
-        self._rdata: Sequence[bytes] = rdata
+        self._every = rdata
         self._shown, self._round = shown, min(len(rdata), max(shown, LARGEST_ROUND))
         self._whole = self._made(shown)
         self._at, self._end = 0, 1
@@ -93,9 +93,9 @@ class UnevenRing(Ring):
         return b"".join([self._head, *self._whole[at : at + self._shown], self._tail])
 
     def _made(self, count: int) -> list[bytes]:
-        return [self._fixed + len(octets).to_bytes(2, "big") + octets for octets in drawn(self._rdata, count)]
+        return [self._fixed + len(octets).to_bytes(2, "big") + octets for octets in drawn(self._every, count)]
 
     def __len__(self) -> int:
-        size = sum(map(len, self._rdata))
-        rounds = size * self._round // len(self._rdata) + self._round * (len(self._fixed) + 43)
-        return len(self._head) + size + len(self._rdata) * 41 + rounds + len(self._tail)
+        size = sum(map(len, self._every))
+        rounds = size * self._round // len(self._every) + self._round * (len(self._fixed) + 43)
+        return len(self._head) + size + len(self._every) * 41 + rounds + len(self._tail)

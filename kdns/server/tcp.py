@@ -223,7 +223,7 @@ class _Connection(asyncio.BufferedProtocol):
 
         async def write() -> None:
             try:
-                async for octets in messages.octets:
+                async for octets in messages:
                     await self._taken.wait()
                     if self._transport.is_closing():
                         return

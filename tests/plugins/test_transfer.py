@@ -27,7 +27,7 @@ FILE = "example.org {{\nfile zones/db.example.org\ntransfer {{\nto {to}\n}}\n}}\
 async def messages(generation: Generation, query: dns.message.Message, host: str = CLIENT.host) -> list[dns.message.Message]:
     """All that comes back over TCP."""
     reply = await listener_of(generation).reply(query.to_wire(), Address(host, 5), LOCAL, Transport.TCP)
-    octets = [each async for each in reply.octets] if isinstance(reply, Messages) else [reply]
+    octets = [each async for each in reply] if isinstance(reply, Messages) else [reply]
     return [dns.message.from_wire(each, xfr=True, one_rr_per_rrset=True) for each in octets if isinstance(each, bytes)]
 
 
