@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-clients test-lowest test-image test-switch lint wheel sdist image lock audit sbom \
-    fuzz bench bench-cluster bench-pod soak rollout chaos clean
+.PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch lint wheel wheel-plain sdist image \
+    lock audit sbom fuzz bench bench-peers bench-cluster bench-pod soak rollout chaos clean
 
 setup: $(VENV)/.made
 
@@ -34,9 +34,22 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# dist/: what is installed, and its source
+# dist/: what is installed, compiled for this Python and machine (a C compiler is needed, half a minute), and its source
+wheel: export HATCH_BUILD_HOOK_ENABLE_CUSTOM = 1
 wheel sdist: build/tools
 	build/tools/bin/python -m build --no-isolation --$@ --outdir dist
+
+# the same for any Python and machine, slower
+wheel-plain: build/tools
+	build/tools/bin/python -m build --no-isolation --wheel --outdir dist
+
+# the tests of what is compiled, on the compiled modules
+test-compiled: setup wheel
+	rm -rf build/tree && mkdir -p build/tree
+	cp -r tests zones pyproject.toml build/tree
+	cd build/tree && ../../$(BIN)/python -m zipfile -e "$$(ls -t ../../dist/kdns-*-cp3*.whl | head -1)" .
+	cd build/tree && ../../$(BIN)/python -m pytest -m "not image and not plain" $(COMPILED)
+COMPILED := tests/test_compiled.py tests/dns tests/core tests/cluster tests/golden tests/plugins/test_kubernetes.py tests/server/test_in_flight.py
 
 build/tools: requirements/build.txt
 	$(PYTHON) -m venv --clear $@
@@ -86,6 +99,12 @@ COUNT ?= 1000000
 
 bench: setup
 	$(BIN)/python -m benchmarks.bench
+
+# kdns beside CoreDNS and NSD, over an API server; with the compiled one of dist/ where `make wheel` made it
+bench-peers: setup
+	rm -rf build/bench
+	for wheel in $$(ls -t dist/kdns-*-cp3*.whl | head -1); do $(BIN)/python -m zipfile -e $$wheel build/bench; done
+	$(BIN)/python -m benchmarks.peers $$([ -d build/bench ] && echo --kdns compiled=build/bench)
 
 bench-cluster: setup
 	$(BIN)/python -m benchmarks.control_plane

@@ -143,6 +143,7 @@ class Lazy(Sequence[bytes]):
         return address(at)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("rotate", [False, True])
 @pytest.mark.parametrize(("edns", "shown"), [(None, 29), (Edns(1232, False), 73)])
 def test_of_many_records_only_those_shown_are_looked_at(edns: Edns | None, shown: int, rotate: bool) -> None:
