@@ -4,13 +4,13 @@
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates make python3-venv
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev make python3-dev python3-venv
 WORKDIR /src
 COPY requirements/ requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     python3 -m venv /opt/kdns \
  && /opt/kdns/bin/pip install --quiet --no-cache-dir --no-compile --require-hashes --only-binary :all: -r requirements/image.txt
-COPY Makefile pyproject.toml README.md LICENSE ./
+COPY Makefile hatch_build.py pyproject.toml README.md LICENSE ./
 COPY kdns/ kdns/
 COPY zones/ zones/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \

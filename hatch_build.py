@@ -15,6 +15,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+
 class Compiled(BuildHookInterface):  # type: ignore[type-arg]
     """Adds the compiled modules to a wheel, which is then one for this Python and platform."""
 

@@ -10,6 +10,7 @@ import dns.message
 import pytest
 
 from benchmarks.load import Loaded, read_dnsperf, run, wire
+from benchmarks.peers import DISTINCT, distinct, table
 from benchmarks.soak import faults, Held
 from benchmarks.upstream import answer
 
@@ -77,3 +78,15 @@ def test_soak() -> None:
     assert ["2 queries lost", "memory grew from 80 to 99 MB", "1 tasks were left behind"] == faults(
         before, [60, 80, 82, 90, 99], Held(99.0, 4, 19), 2, 0
     )
+
+
+def test_no_round_asks_for_names_of_another() -> None:
+    searched = [{each for each in distinct(turn) if each[0].count("svc") == 2} for turn in range(3)]
+    assert DISTINCT == len(set(distinct(0)))
+    assert set() == searched[0] & searched[1] | searched[1] & searched[2]
+
+
+def test_table() -> None:
+    expected = ["| hot | 20 | 7 |", "| log | 5 |  |", "| memory afterwards, MB | 50 | 60 |"]
+    made = table({"hot": {"kdns": [10, 20, 30], "NSD": [7]}, "log": {"kdns": [5]}}, {"kdns": 50.4, "NSD": 60.0})
+    assert expected == made.splitlines()[2:]

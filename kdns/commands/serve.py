@@ -15,6 +15,7 @@ from kdns.commands.flags import parser as flags_of_all
 from kdns.commands.lines import log_to_stdout, say
 from kdns.core.generation import Generation
 from kdns.core.lines import end_all
+from kdns.dns import names
 from kdns.errors import KdnsError
 from kdns.server.run import banner, serve, Server
 from kdns.server.sockets import Sharing
@@ -34,7 +35,7 @@ def _serve(words: list[str]) -> int:
     parser = _parser()
     flags = parser.read(words)
     if flags.version:
-        print(f"kdns-{__version__}\n{sys.platform}/{platform.machine()}, Python {platform.python_version()}")
+        print(f"kdns-{__version__}\n{sys.platform}/{platform.machine()}, Python {platform.python_version()}, {_build()}")
         return 0
     if flags.plugins:
         print("\n".join(f"dns.{name}" for name in plugins.ORDER if _served(name)))
@@ -126,3 +127,8 @@ def _served(name: str) -> bool:
     except KdnsError:
         return False
     return True
+
+
+def _build() -> str:
+    """Is what answers queries compiled (see hatch_build.py in the source), or plain Python?"""
+    return "plain" if (names.__file__ or "").endswith(".py") else "compiled"

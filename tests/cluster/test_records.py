@@ -323,6 +323,7 @@ def test_addresses_that_no_reply_can_show_are_not_made(count: int, room: int, ma
     assert (made, whole) == (len(answer.answer[0].rdata), answer.whole)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("below", ["", "_http._tcp"])
 @pytest.mark.parametrize(("count", "each"), [(120, 100), (1000, 1000), (20_000, 100), (2000, 4)])
 @pytest.mark.parametrize(("room", "most"), [(512, 11), (1232, 25), (65535, 1270)])

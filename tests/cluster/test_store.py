@@ -153,6 +153,7 @@ def crowd(count: int, each: int, of: str = "p/web") -> list[Slice]:
     return [Slice(f"{of}-{n}", of, 4, b"".join(every[n : n + each]), None, HTTP, each) for n in range(0, count, each)]
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("each", [1, 4, 100, 1000])
 def test_a_change_costs_what_it_changes(each: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each endpoint is looked at once when it comes and once when it goes, however many others its Service has."""

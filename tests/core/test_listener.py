@@ -202,7 +202,7 @@ def test_a_stream(transport: Transport) -> None:
             assert dns.message.from_wire(reply).flags & TC
             return []
         assert isinstance(reply, Messages)
-        return [dns.message.from_wire(octets).answer[0].ttl async for octets in reply.octets]
+        return [dns.message.from_wire(octets).answer[0].ttl async for octets in reply]
 
     assert ([0, 1, 2] if transport is Transport.TCP else []) == asyncio.run(run())
 
