@@ -236,6 +236,8 @@ class Chaos:
         self.write_corefile("")
         self.write_manifests()
         os.kill(server.pid, signal.SIGUSR1)
+        for n in range(CLUSTER):  # or what is true might be seen before the API server is heard again
+            self.change_service(n)
         began = time.monotonic()
         outdated = await self._outdated(client)
         while outdated and time.monotonic() < began + MENDED:
