@@ -453,7 +453,8 @@ def test_questions_are_answered_from_the_memo() -> None:
     assert len(forward) == len(cluster.listener.memo)
 
 
-def test_over_tcp_nothing_enters_the_memo() -> None:
+def test_what_is_the_same_over_udp_enters_the_memo_over_tcp() -> None:
     cluster = Cluster(SMALL)
-    assert cluster.octets(QUESTIONS[0], Transport.TCP)
-    assert 0 == len(cluster.listener.memo)
+    over_tcp = cluster.octets(QUESTIONS[0], Transport.TCP)
+    assert 1 == len(cluster.listener.memo)
+    assert over_tcp == cluster.octets(QUESTIONS[0])
