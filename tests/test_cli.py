@@ -126,8 +126,8 @@ def test_without_a_corefile_it_is_whoami(free_port: int, tmp_path: Path) -> None
     with serving(free_port, "-p", str(free_port), cwd=tmp_path) as process:
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=10)
-    assert (0, f".:{free_port}") == (process.returncode, out.splitlines()[0])
-    assert corefiles.NO_COREFILE in out.splitlines()
+    assert process.returncode == 0
+    assert {f".:{free_port}", corefiles.NO_COREFILE} <= set(out.splitlines())  # the log may come before the banner
 
 
 @pytest.mark.parametrize("name", ["stdin", "-"])
