@@ -4,7 +4,7 @@
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev make python3-dev python3-venv
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates make python3-venv
 WORKDIR /src
 COPY requirements/ requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
@@ -14,7 +14,7 @@ COPY Makefile hatch_build.py pyproject.toml README.md LICENSE ./
 COPY kdns/ kdns/
 COPY zones/ zones/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
-    make wheel \
+    make wheel-plain \
  && /opt/kdns/bin/pip install --quiet --no-deps --no-compile --no-index dist/*.whl
 COPY deploy/image/trim.py ./
 # Byte code is compiled ahead, here and below, and never compared with its source: nothing changes, nothing can be written.

@@ -2,6 +2,7 @@
 
 Everything that kdns imports is imported, wherever in it the import stands, and what is executed meanwhile is kept:
 
+- what kdns offers to tests goes;
 - a package none of whose modules was executed goes, and with it what it says of itself;
 - of the packages in PART_BY_PART, large and generated, only the modules that were executed stay, and what is no module;
 - every other stays whole, so that what it imports only when it needs it is there.
@@ -15,10 +16,13 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 PART_BY_PART = {"kubernetes"}
+FOR_TESTS = ("testing.py", "pytest_plugin.py")  # of kdns: what other projects' tests use
 SITE = Path(sysconfig.get_path("purelib"))
 
 
 def main() -> None:
+    for name in FOR_TESTS:
+        (SITE / "kdns" / name).unlink()
     executed = imports_of("kdns")
     for distribution in list(distributions(path=[str(SITE)])):
         name = f"{distribution.name} {distribution.version}"

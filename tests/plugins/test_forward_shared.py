@@ -86,7 +86,7 @@ def test_who_asks_over_tcp_has_the_whole_answer(cache: str) -> None:
     async def run() -> None:
         async with FakeUpstream(cut_over_udp) as up, serving(cache, f"forward . 127.0.0.1:{up.port}") as generation:
             udp, tcp = await asyncio.gather(
-                *(ask(generation, "www.example.org", transport=transport) for transport in Transport)
+                *(ask(generation, "www.example.org", transport=transport) for transport in (Transport.UDP, Transport.TCP))
             )
             assert (True, 0, False, 59) == (
                 bool(udp.flags & dns.flags.TC), len(answers(udp)), bool(tcp.flags & dns.flags.TC), len(answers(tcp))
