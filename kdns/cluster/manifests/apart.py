@@ -54,7 +54,7 @@ async def _asked(request: bytes) -> bytes:
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            await process.communicate()  # until its pipes are closed, too
     if process.returncode:
         raise Lost(_ended(process.returncode))
     if not reply:
