@@ -1,4 +1,4 @@
-"""kdns and its peers by everyday loads: `python -m benchmarks.peers [--quick] [--kdns NAME=FOLDER ...]`.
+"""kdns and its peers by everyday loads: `python -m benchmarks.peers [--kdns NAME=FOLDER ...]`.
 
 All follow the same API server (the tests' control plane) with 10,000 Services, under kubeadm's Corefile, but for NSD, which
 has the names in a zone file. What counts is the CPU time of a server and its children. Rounds are interleaved: in each, every

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,9 @@ from tests.support import api_faults as faults
 from tests.support.fake_apiserver import ANY, FakeApiServer, Fault, Kind, LIST, WATCH
 
 QUICK = Timing(settle=0.1, silence=0.2, first=0.01, unreachable=0.05, refused=0.1, retry_after=1.0, lasts=60.0)
+
+
+PATIENT = replace(QUICK, silence=10.0)  # however busy the machine is
 
 
 def service(name: str, ip: str = "10.96.0.1", namespace: str = "prod", **metadata: object) -> dict[str, Any]:
@@ -42,9 +46,9 @@ def slice_(name: str, of: str, *addresses: str, **metadata: object) -> dict[str,
 class Following:
     """An ApiServer over a FakeApiServer, and what its store's listeners were told."""
 
-    def __init__(self, api: FakeApiServer, selection: Selection) -> None:
+    def __init__(self, api: FakeApiServer, selection: Selection, timing: Timing = QUICK) -> None:
         self.api, self.store = api, Store()
-        self.source = ApiServer(Connection(endpoint=api.url), selection, self.store, startup_timeout=2.0, timing=QUICK)
+        self.source = ApiServer(Connection(endpoint=api.url), selection, self.store, startup_timeout=2.0, timing=timing)
         self.told: list[set[Any]] = []
         self.store.listeners.append(lambda keys: self.told.append(set(keys)))
 
@@ -58,8 +62,8 @@ class Following:
 
 
 @asynccontextmanager
-async def following(api: FakeApiServer, **selection: Any) -> AsyncIterator[Following]:
-    made = Following(api, Selection(**selection))
+async def following(api: FakeApiServer, timing: Timing = QUICK, **selection: Any) -> AsyncIterator[Following]:
+    made = Following(api, Selection(**selection), timing)
     await made.source.start()
     try:
         yield made
@@ -121,7 +125,7 @@ def test_pauses_double_up_to_a_limit_of_their_cause_and_begin_again() -> None:
 
 def test_a_streamed_list_goes_on_as_a_watch() -> None:
     async def test(api: FakeApiServer) -> None:
-        async with following(api) as f:
+        async with following(api, PATIENT) as f:
             assert f.store.synced
             api.put("services", service("new", "10.96.0.9"))
             await f.until_equal()
