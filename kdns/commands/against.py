@@ -16,6 +16,7 @@ import dns.edns
 import dns.exception
 import dns.message
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
 
 from kdns.core.files import read_text
@@ -142,10 +143,15 @@ async def _difference(listener: Listener, where: Address, question: Question, ro
     return f"{' '.join(question)}: {where} says {theirs}, kdns {ours}" + (f" ({why})" if why else "")
 
 
+def _text(rdata: dns.rdata.Rdata) -> str:
+    """A record's text; without the serial of a SOA, which is each server's own time."""
+    return (rdata.replace(serial=0) if rdata.rdtype == dns.rdatatype.SOA else rdata).to_text()
+
+
 def _said(reply: dns.message.Message) -> str:
     """The code and the records, in a form that is the same for the same answer."""
     records = sorted(
-        f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)} {rdata.to_text()}".lower() for rrset in reply.answer for rdata in rrset
+        f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)} {_text(rdata)}".lower() for rrset in reply.answer for rdata in rrset
     )
     code = dns.rcode.to_text(reply.rcode())
     return f"{code} {', '.join(records)}" if records else ("NODATA" if code == "NOERROR" else code)
