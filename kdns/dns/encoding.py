@@ -8,8 +8,7 @@ from kdns.dns import names
 from kdns.dns.compression import COMPRESSED, Places, POINTER, REACH
 from kdns.dns.query import Edns, Query
 from kdns.dns.response import ExtendedError, replace, Response, RRset
-from kdns.dns.ring import Ring as Ring
-from kdns.dns.ring import UnevenRing
+from kdns.dns.ring import Ring, UnevenRing
 from kdns.dns.types import A, AA, AAAA, AD, CD, DO, EDE, LARGEST_UDP, NOERROR, OPCODE, OPT, OUR_SIZE, QR, RA, RD, SOA, TC
 from kdns.errors import FormatError
 

@@ -113,7 +113,7 @@ class Errors(Plugin):
         log.log(level, "%d %s %s: %s", SERVFAIL, query.name, type_text(query.type), words)
 
     async def run(self) -> None:
-        """Until the site ends: then what was counted is logged, and no timer stays."""
+        """Until the server block ends: then what was counted is logged, and no timer stays."""
         try:
             await asyncio.Event().wait()
         finally:

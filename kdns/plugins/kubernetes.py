@@ -48,7 +48,8 @@ Syntax
     apiserver_*         at most so many requests a second, at once, under way; no limits by default.
     startup_timeout     how long a start waits for all objects before other zones are served (5s).
     snapshot            what is known is written to this file, and a start without an API server answers from it. The
-                        file needs a writable volume: an emptyDir outlives the container, a PVC or hostPath the Pod.
+                        file needs a writable volume (an emptyDir outlives the container, a PVC or hostPath the Pod), and
+                        in it a folder that nobody else may write to: kdns makes one that the path names.
     namespaces          only these; namespace_labels: only those whose labels match.
     labels              only Services, EndpointSlices and Pods whose labels match.
     pods                1-2-3-4.namespace.pod.ZONE: never, for any address (insecure), or for Pods that exist.
@@ -65,7 +66,7 @@ Syntax
 Metrics
     kdns_kubernetes_*, coredns_kubernetes_dns_programming_duration_seconds and coredns_kubernetes_rest_client_*: objects,
     events, relists and their reasons, age of each watch. kdns_manifests_refused is 1 while the last change of the
-    manifests is not taken because it is wrong.
+    manifests is not taken because it is wrong; kdns_manifests_lost_total counts times that they could not be read at all.
 
 Differences
     - Names between existing ones (svc.ZONE, a namespace without Services, reverse zones) are NODATA, not NXDOMAIN (RFC 8020).

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATH = "/dns-query"
 TYPE = "application/dns-message"
-CONNECTIONS = 500  # each takes some 100 kB with its TLS
+CONNECTIONS = 500
 PARTS = 8  # of the process's descriptors, one part in so many is for connections
 LONGEST = 16384  # octets of a message; a query has no use for more
 MOST = HEAD + 65536  # octets of a request: so much is read that a message which is too long is told so

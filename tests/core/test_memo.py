@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.core.memo import Entry, Memo, SLICE
-from kdns.dns.encoding import encode, Ring
+from kdns.dns.encoding import encode
 from kdns.dns.query import Query
 from kdns.dns.response import Response, RRset
+from kdns.dns.ring import Ring
 from kdns.dns.types import A
 
 

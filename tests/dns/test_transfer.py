@@ -15,9 +15,10 @@ import dns.zone
 import pytest
 
 from kdns.dns import names, transfer
-from kdns.dns.encoding import encode, Ring
+from kdns.dns.encoding import encode
 from kdns.dns.query import decode, Query, Transport
 from kdns.dns.response import RRset
+from kdns.dns.ring import Ring
 from kdns.dns.transfer import Incoming, OCTETS, RECORDS
 from kdns.dns.types import A, AXFR, IXFR, SOA, TXT
 from kdns.errors import Garbage

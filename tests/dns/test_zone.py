@@ -17,9 +17,10 @@ import dns.zone
 import pytest
 
 from kdns.dns import names
-from kdns.dns.encoding import encode, Ring
+from kdns.dns.encoding import encode
 from kdns.dns.query import Edns, Query, Transport
 from kdns.dns.response import RRset
+from kdns.dns.ring import Ring
 from kdns.dns.types import A, CNAME, NS, SOA, TXT
 from kdns.dns.zone import Found, MOST_ALIASES, Zone
 

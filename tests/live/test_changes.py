@@ -23,8 +23,9 @@ from kdns.cluster.answers import Answers, Schema
 from kdns.cluster.apiserver.resources import resources
 from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
-from kdns.dns.encoding import encode, Ring
+from kdns.dns.encoding import encode
 from kdns.dns.query import decode
+from kdns.dns.ring import Ring
 from tests.support.control_plane.plane import ControlPlane
 from tests.support.control_plane.rest import ApiError
 from tests.support.processes import (

@@ -9,9 +9,9 @@ import pytest
 
 from kdns.core.generation import Generation
 from kdns.dns import names
-from kdns.dns.encoding import Ring
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Response, RRset
+from kdns.dns.ring import Ring
 from kdns.dns.types import A, AAAA, CNAME, MX, SRV
 from kdns.plugins.loadbalance import LoadBalance, parse_weights
 from tests.support.configured import answers, ask, CLIENT, generation_of, in_block, listener_of, LOCAL
