@@ -8,8 +8,8 @@ Description
     An allowance that was not used adds up, for a second. No more than 100,000 networks are remembered; the one that was
     remembered longest is forgotten then, and has a whole allowance when it comes again.
 
-    How often a client asks cannot be seen by the memo, so a server block with this plugin is answered without it: at a third
-    to a tenth of the speed. Only once in a server block. It is kdns's own, CoreDNS has none of this name.
+    How often a client asks cannot be seen by the memo, so a server block with this plugin is answered without it, and more
+    slowly for that. Only once in a server block. It is kdns's own, CoreDNS has none of this name.
 
 Syntax
     ratelimit RATE {
