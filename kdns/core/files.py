@@ -29,9 +29,8 @@ def stamp(path: str) -> Stamp:
 def read_octets(path: str, most: int = LARGEST) -> bytes:
     """A regular file's octets; FileError where it is none, is larger than `most`, or cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for a writer
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
+        with open(path, "rb", opener=_at_once) as file:
+            found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise FileError(path, "it is no regular file")
             if found.st_size > most:
@@ -42,6 +41,11 @@ def read_octets(path: str, most: int = LARGEST) -> bytes:
     if len(octets) > most:  # it grew meanwhile, or its size is not known before (/proc)
         raise FileError(path, f"it has more than {most} octets")
     return octets
+
+
+def _at_once(path: str, flags: int) -> int:
+    """A descriptor, without waiting for somebody to write to a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def read_text(path: str, most: int = LARGEST) -> str:

@@ -130,6 +130,7 @@ from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, Response
 from kdns.dns.types import CD, COOKIE, ECS, EDE, KEEPALIVE, NOERROR, NSID, OUR_SIZE, PADDING, RCODES, RD, REFUSED, TC
+from kdns.errors import FileError
 from kdns.upstream.attempts import Attempts, Outcome
 from kdns.upstream.policies import POLICIES
 from kdns.upstream.sources import Sources
@@ -267,7 +268,7 @@ class Forward(Plugin):
             self._terms = options.terms(self._tls(targets))._replace(edns_options=self._codes)
             self._sources = Sources(targets)
             self._renew()
-        except (OSError, ValueError) as error:
+        except (FileError, OSError, ValueError) as error:
             raise directive.error(str(error)) from None
         if not self.upstreams:
             raise directive.error(f"{', '.join(words)} names no nameserver")

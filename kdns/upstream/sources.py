@@ -8,13 +8,14 @@ import logging
 from collections.abc import Sequence
 
 from kdns.core.files import stamp
+from kdns.errors import FileError
 from kdns.upstream.targets import nameservers, Target
 
 log = logging.getLogger(__name__)
 
 
 class Sources:
-    """Targets and paths, in their order. OSError and ValueError where a file cannot be read at first."""
+    """Targets and paths, in their order. FileError where a file cannot be read at first."""
 
     def __init__(self, sources: Sequence[Target | str]) -> None:
         self._sources = sources
@@ -42,8 +43,8 @@ class Sources:
         self._stamps[path] = found_stamp
         try:
             found = nameservers(path)
-        except (OSError, ValueError) as error:
-            log.warning("cannot read %s, its nameservers stay as they were: %s", path, error)
+        except FileError as error:
+            log.warning("%s; its nameservers stay as they were", error)
             return False
         if not found:
             log.warning("%s names no nameserver, they stay as they were", path)

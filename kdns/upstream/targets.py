@@ -5,15 +5,14 @@ the server's certificate; or a file such as /etc/resolv.conf, whose `nameserver`
 """
 
 import logging
-import os
 import re
 import ssl
-import stat
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 from kdns.config.values import host_port
+from kdns.core.files import read_text
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +76,12 @@ def target(word: str, root: str = "") -> Target | str:
 
 
 def nameservers(path: str) -> tuple[Target, ...]:
-    """The servers that a file such as resolv.conf(5) names, in its order, each once, the first 15; OSError, ValueError.
+    """The servers that a file such as resolv.conf(5) names, in its order, each once, the first 15; FileError.
 
     A line that names no address is passed over, as libc does.
     """
     found: dict[Target, None] = {}
-    for line in _text(path).splitlines():
+    for line in read_text(path, MOST_OCTETS).splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "nameserver":
             if len(found) == MOST_SERVERS:
@@ -94,20 +93,3 @@ def nameservers(path: str) -> tuple[Target, ...]:
                 continue
             found[Target(words[1])] = None
     return tuple(found)
-
-
-def _text(path: str) -> str:
-    """What a file of text says. Neither a FIFO nor a device is waited for, and none is read to an end it may not have."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path} is not a regular file")
-        octets = os.read(descriptor, MOST_OCTETS + 1)
-    finally:
-        os.close(descriptor)
-    if len(octets) > MOST_OCTETS:
-        raise ValueError(f"{path} has over {MOST_OCTETS} octets")
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8") from None

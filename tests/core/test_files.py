@@ -23,8 +23,17 @@ def test_what_is_no_file_of_text_is_told(tmp_path: Path) -> None:
     assert "it is no regular file" == why(Path("/dev/zero"))
     assert "it has 101 octets, more than 100" == why(large)
     assert "it is not UTF-8 text" == why(latin)
-    assert "is a directory" in why(tmp_path) or "no regular file" in why(tmp_path)
+    assert "is a directory" == why(tmp_path)
     assert "no such file or directory" == why(tmp_path / "gone")
+
+
+def test_what_is_refused_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (tmp_path, fifo, tmp_path / "gone"):
+        why(path)
+    assert before == len(os.listdir("/proc/self/fd"))
 
 
 def test_a_size_that_is_not_known_before_is_bounded(tmp_path: Path) -> None:

@@ -105,10 +105,18 @@ def test_errors_name_line_and_reason(line: str, expected: str) -> None:
     assert expected == refused(in_block(line))
 
 
-def test_a_file_without_nameservers_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "resolv.conf").write_text("search example.org\n")
-    line = f"forward . {tmp_path}/resolv.conf"
-    assert f"Corefile:2: forward: {tmp_path}/resolv.conf names no nameserver" == refused(in_block(line))
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (b"search example.org\n", "FILE names no nameserver"),
+        (b"nameserver 10.0.0.1\n" * 5000, "cannot read FILE: it has 100000 octets, more than 65536"),
+        (b"nameserver \xff\n", "cannot read FILE: it is not UTF-8 text"),
+    ],
+)
+def test_a_file_without_nameservers_is_an_error(octets: bytes, expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_bytes(octets)
+    assert f"Corefile:2: forward: {expected.replace('FILE', str(file))}" == refused(in_block(f"forward . {file}"))
 
 
 LINES = """
@@ -960,7 +968,7 @@ def test_a_file_of_nameservers_is_watched(tmp_path: Path, caplog: Any) -> None:
     assert [
         f"{file} names no nameserver, they stay as they were",
         f"{file} names no nameserver, they stay as they were",
-        f"cannot read {file}, its nameservers stay as they were: [Errno 2] No such file or directory: '{file}'",
+        f"cannot read {file}: no such file or directory; its nameservers stay as they were",
     ] == [record.message for record in caplog.records if record.levelname == "WARNING"]
 
 
