@@ -21,7 +21,8 @@ from kdns.core.generation import Generation
 from kdns.dns.query import Query, Transport
 from kdns.dns.types import NXDOMAIN, RD, REFUSED, SERVFAIL
 from kdns.errors import UpstreamError
-from kdns.plugins.forward import Forward, Options
+from kdns.plugins.forward import Forward
+from kdns.plugins.forward.options import Options
 from kdns.server.load import load
 from kdns.upstream.targets import Tls
 from kdns.upstream.upstream import Exclusion, Terms
