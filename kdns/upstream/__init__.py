@@ -10,6 +10,7 @@ health.py      whether an upstream answers at all
 upstream.py    one upstream: all of the above
 policies.py    which of several is asked first
 attempts.py    one question to several, until one answers
-sources.py     which there are, by files that may change
+sources.py     which there are, by files and host names whose addresses may change
+resolving.py   these addresses
 primary.py     zones that are transferred to us, and telling others
 """

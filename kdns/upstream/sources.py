@@ -1,24 +1,28 @@
-"""Where upstreams come from: targets, and files of nameservers that are looked at again when they change.
+"""Where upstreams come from: targets, host names, and files of nameservers that are looked at again when they change.
 
 What a file says is taken up only where it names at least one server: the last good one is kept, for an empty
 resolv.conf is a file that is just being written.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kdns.core.files import stamp
 from kdns.errors import FileError
-from kdns.upstream.targets import nameservers, Target
+from kdns.upstream.targets import Host, nameservers, Target
 
 log = logging.getLogger(__name__)
 
 
 class Sources:
-    """Targets and paths, in their order. FileError where a file cannot be read at first."""
+    """Targets, host names and paths, in their order. FileError where a file cannot be read at first.
 
-    def __init__(self, sources: Sequence[Target | str]) -> None:
+    `addresses` are those of the host names as they are just now.
+    """
+
+    def __init__(self, sources: Sequence[Target | Host | str], addresses: Mapping[str, Sequence[str]] | None = None) -> None:
         self._sources = sources
+        self._addresses: Mapping[str, Sequence[str]] = {} if addresses is None else addresses
         self.paths = [source for source in sources if isinstance(source, str)]
         self._stamps = {path: stamp(path) for path in self.paths}
         self._files = {path: nameservers(path) for path in self.paths}
@@ -28,7 +32,12 @@ class Sources:
         """All of them, each once."""
         found: list[Target] = []
         for source in self._sources:
-            found += self._files[source] if isinstance(source, str) else [source]
+            if isinstance(source, str):
+                found += self._files[source]
+            elif isinstance(source, Host):
+                found += [source.at(address) for address in self._addresses.get(source.name, ())]
+            else:
+                found.append(source)
         return list(dict.fromkeys(found))
 
     def look(self) -> bool:

@@ -1,35 +1,57 @@
 """Which upstreams there are: the words that name them in a Corefile, and files of nameservers.
 
-A word is an address, with a port or without, `tls://` before it for DNS over TLS, `%NAME` after it for the name in
-the server's certificate; or a file such as /etc/resolv.conf, whose `nameserver` lines count.
+A word is an address or a host name, with a port or without, `tls://` before it for DNS over TLS, `%NAME` after it
+for the name in the server's certificate; or a file such as /etc/resolv.conf, whose `nameserver` lines count.
 """
 
 import logging
+import os
 import re
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
-from kdns.config.values import host_port
+from kdns.config.values import host_port, PORTS
 from kdns.core.files import read_text
 
 log = logging.getLogger(__name__)
 
-PLAIN, TLS = 53, 853
+SCHEMES = ("dns", "tls")
 MOST_OCTETS, MOST_SERVERS = 1 << 16, 15  # of a file of nameservers; libc takes three servers
 
 
 class Target(NamedTuple):
-    """Where an upstream is."""
+    """Where an upstream is, and how it is spoken to.
+
+    `server_name` is what the Corefile says to be in its certificate, `name` the host name that its address was found by.
+    """
 
     host: str
-    port: int = PLAIN
-    tls: bool = False
+    port: int = PORTS["dns"]
+    scheme: str = "dns"
     server_name: str = ""
+    name: str = ""
+
+    @property
+    def encrypted(self) -> bool:
+        return self.scheme != "dns"
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Host(NamedTuple):
+    """An upstream by host name: as many targets as the name has addresses."""
+
+    name: str  # absolute, lower case
+    port: int
+    scheme: str = "dns"
+    server_name: str = ""
+
+    def at(self, address: str) -> Target:
+        name = self.name.rstrip(".") if self.scheme != "dns" else ""  # of plain DNS two with one address are the same
+        return Target(address, self.port, self.scheme, self.server_name, name)
 
 
 class Tls(NamedTuple):
@@ -54,25 +76,39 @@ class Tls(NamedTuple):
         return context
 
 
-def target(word: str, root: str = "") -> Target | str:
+def target(word: str, root: str = "") -> Target | Host | str:
     """The upstream that a word names, or the path of a file, relative to a root; ValueError where it can be neither."""
-    scheme, separator, rest = word.rpartition("://")
-    if separator and scheme not in ("dns", "tls"):
-        raise ValueError(f"'{word}': {scheme}:// is not served by kdns; dns:// and tls:// are")
-    tls = scheme == "tls"
+    scheme, _, rest = word.rpartition("://")
+    scheme = scheme or "dns"
+    if scheme not in SCHEMES:
+        raise ValueError(f"'{word}': {scheme}:// is not served by kdns; {' and '.join(f'{one}://' for one in SCHEMES)} are")
     address, server_name = rest, ""
-    if tls and (match := re.fullmatch(r"(.*?)%([^%:\]]+)(\]?)((?::[0-9]+)?)", rest)):
+    if scheme != "dns" and (match := re.fullmatch(r"(.*?)%([^%:\]]+)(\]?)((?::[0-9]+)?)", rest)):
         server_name, address = match[2], match[1] + match[3] + match[4]
     try:
-        host, port = host_port(address, TLS if tls else PLAIN)
-        ip_address(host)
-        return Target(host, port, tls, server_name)
+        host, port = host_port(address, PORTS[scheme])
     except ValueError:
-        pass
-    path = Path(root, rest)
-    if tls or not path.is_file():
-        raise ValueError(f"'{word}' is neither an address nor a file")
-    return str(path)
+        host, port = "", 0
+    if _is_address(host):
+        return Target(host, port, scheme, server_name)
+    path = os.path.join(root, rest)
+    if scheme == "dns" and os.path.isfile(path):
+        return path
+    if len(host) <= 253 and _HOST_NAME.fullmatch(host):
+        return Host(f"{host.rstrip('.')}.".lower(), port, scheme, server_name)
+    raise ValueError(f"'{word}' is neither an address nor a file nor a host name")
+
+
+# The last label has a letter, or it would be an address that is none (RFC 1123 2.1).
+_HOST_NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*(?=[0-9-]*[A-Za-z])[A-Za-z0-9-]{1,63}\.?")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def nameservers(path: str) -> tuple[Target, ...]:
@@ -87,9 +123,6 @@ def nameservers(path: str) -> tuple[Target, ...]:
             if len(found) == MOST_SERVERS:
                 log.warning("%s names more than %d nameservers: the others are not asked", path, MOST_SERVERS)
                 break
-            try:
-                ip_address(words[1])
-            except ValueError:
-                continue
-            found[Target(words[1])] = None
+            if _is_address(words[1]):
+                found[Target(words[1])] = None
     return tuple(found)

@@ -73,8 +73,8 @@ class Upstream(Kept):
         self._datagrams = Datagrams(address, terms.source, tallies.reuse(self.name, "udp"), terms.random_case)
         self._streams = Streams(
             address, terms.source, terms.expire, terms.max_age, terms.max_idle,
-            tallies.reuse(self.name, "tcp-tls" if target.tls else "tcp"),
-            context if target.tls else None, target.server_name or terms.tls.server_name,
+            tallies.reuse(self.name, "tcp-tls" if target.encrypted else "tcp"),
+            context if target.encrypted else None, target.server_name or terms.tls.server_name or target.name,
         )  # fmt: skip
         self.health = HealthChecks(self.name, self._check, terms.interval, terms.max_fails)
         self.edns = Edns(self._check_edns)
@@ -95,7 +95,7 @@ class Upstream(Kept):
         to[self._to] = to.get(self._to, 0.0) + 1
         codes = self._terms.edns_options
         options = query.options(codes) if codes else b""
-        tcp = tcp or self.target.tls or bool(options)  # many clients' options would be many chances to guess at a reply
+        tcp = tcp or self.target.encrypted or bool(options)  # many clients' options would be many chances to guess at a reply
         opt = _opt(size, query.do, options) if tcp or self.edns.offered(began, after_silence) else b""
         try:
             response, wire = await self._exchange(query, opt, tcp, began + timeout)
@@ -174,7 +174,7 @@ class Upstream(Kept):
     async def _check(self) -> None:
         """A question that any server answers, with whatever code, with EDNS and without. UpstreamError where it does not."""
         try:
-            if self._terms.force_tcp or self.target.tls:
+            if self._terms.force_tcp or self.target.encrypted:
                 query = Query(self._terms.domain, NS, flags=RD if self._terms.recurse else 0)
                 await self._exchange(query, b"", True, time.monotonic() + CHECK)
                 return

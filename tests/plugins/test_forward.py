@@ -24,7 +24,7 @@ from kdns.errors import UpstreamError
 from kdns.plugins.forward import Forward
 from kdns.plugins.forward.options import Options
 from kdns.server.load import load
-from kdns.upstream.targets import Tls
+from kdns.upstream.targets import Target, Tls
 from kdns.upstream.upstream import Exclusion, Terms
 from tests.support.configured import answers, ask, in_block, refused
 from tests.support.upstream import address, answer, Asked, certificate, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
@@ -73,9 +73,9 @@ def why(message: dns.message.Message) -> list[str]:
 ERRORS = [
     ("forward", "Corefile:2: forward: takes at least 2 arguments, has none"),
     ("forward .", "Corefile:2: forward: takes at least 2 arguments, has 1"),
-    ("forward . a.example", "Corefile:2: forward: 'a.example' is neither an address nor a file"),
-    ("forward . /nonexistent", "Corefile:2: forward: '/nonexistent' is neither an address nor a file"),
-    ("forward . /dev/null", "Corefile:2: forward: '/dev/null' is neither an address nor a file"),
+    ("forward . a..example", "Corefile:2: forward: 'a..example' is neither an address nor a file nor a host name"),
+    ("forward . /nonexistent", "Corefile:2: forward: '/nonexistent' is neither an address nor a file nor a host name"),
+    ("forward . /dev/null", "Corefile:2: forward: '/dev/null' is neither an address nor a file nor a host name"),
     ("forward . quic://10.0.0.1",
      "Corefile:2: forward: 'quic://10.0.0.1': quic:// is not served by kdns; dns:// and tls:// are"),
     ("forward a..b 10.0.0.1", "Corefile:2: forward: 'a..b.' is not a domain name: a label is empty"),
@@ -92,8 +92,11 @@ ERRORS = [
     ("forward . 10.0.0.1 {\nhealth_check 1s norec\n}",
      "Corefile:3: forward: health_check: 'norec' is neither no_rec nor domain and a name"),
     ("forward . 10.0.0.1 {\nsource_address lo\n}", "Corefile:3: forward: source_address: 'lo' is not an IP address"),
-    ("forward . 10.0.0.1 {\nresolver 10.0.0.1\n}",
-     "Corefile:3: forward: resolver: kdns asks addresses and files of them, neither https:// nor names: remove it"),
+    ("forward . dns.example {\nresolver\n}", "Corefile:3: forward: resolver: takes at least 1 argument, has none"),
+    ("forward . dns.example {\nresolver ns.example\n}",
+     "Corefile:3: forward: resolver: 'ns.example' is not an address, with a port or without"),
+    ("forward . dns.example {\nresolver tls://10.0.0.1\n}",
+     "Corefile:3: forward: resolver: 'tls://10.0.0.1' is not an address, with a port or without"),
     ("forward . tls://10.0.0.1%a.example {\ntls_servername b.example\n}",
      "Corefile:2: forward: tls_servername and '%a.example' exclude each other: keep one"),
     ("forward . tls://10.0.0.1 {\ntls /nonexistent\n}",
@@ -142,6 +145,7 @@ LINES = """
     failover SERVFAIL
     source_address 127.0.0.1
     use_caps_for_id
+    resolver 10.0.0.3 [2001:db8::3]:5353
 """
 
 
@@ -169,6 +173,7 @@ def test_all_options_are_read() -> None:
         failover=frozenset({SERVFAIL}),
         source_address="127.0.0.1",
         use_caps_for_id=True,
+        resolver=(Target("10.0.0.3"), Target("2001:db8::3", 5353)),
     )
     [forward] = generation.blocks[0].named("forward")
     assert isinstance(forward, Forward)
@@ -178,7 +183,7 @@ def test_all_options_are_read() -> None:
         domain="example.org.", force_tcp=True, tls=Tls(server_name="dns.example"), random_case=True,
     )  # fmt: skip
     assert terms == expected.terms(Tls(server_name="dns.example"))
-    assert [("10.0.0.1:5300", False), ("10.0.0.2:853", True)] == [(up.name, up.target.tls) for up in forward.upstreams]
+    assert [("10.0.0.1:5300", "dns"), ("10.0.0.2:853", "tls")] == [(up.name, up.target.scheme) for up in forward.upstreams]
     asyncio.run(generation.close())
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kdns.errors import FileError
 from kdns.upstream.sources import Sources
-from kdns.upstream.targets import nameservers, Target, target
+from kdns.upstream.targets import Host, nameservers, Target, target
 
 TARGETS = [
     ("10.0.0.1", Target("10.0.0.1", 53)),
@@ -17,28 +17,39 @@ TARGETS = [
     ("2001:db8::1", Target("2001:db8::1", 53)),
     ("[2001:db8::1]:5353", Target("2001:db8::1", 5353)),
     ("[fe80::1%eth0]:5353", Target("fe80::1%eth0", 5353)),
-    ("tls://9.9.9.9", Target("9.9.9.9", 853, True)),
-    ("tls://9.9.9.9%dns.quad9.net", Target("9.9.9.9", 853, True, "dns.quad9.net")),
-    ("tls://9.9.9.9%dns.quad9.net:10853", Target("9.9.9.9", 10853, True, "dns.quad9.net")),
-    ("tls://[2620:fe::fe]%dns.quad9.net", Target("2620:fe::fe", 853, True, "dns.quad9.net")),
-    ("tls://[2620:fe::fe%dns.quad9.net]:853", Target("2620:fe::fe", 853, True, "dns.quad9.net")),
+    ("tls://9.9.9.9", Target("9.9.9.9", 853, "tls")),
+    ("tls://9.9.9.9%dns.quad9.net", Target("9.9.9.9", 853, "tls", "dns.quad9.net")),
+    ("tls://9.9.9.9%dns.quad9.net:10853", Target("9.9.9.9", 10853, "tls", "dns.quad9.net")),
+    ("tls://[2620:fe::fe]%dns.quad9.net", Target("2620:fe::fe", 853, "tls", "dns.quad9.net")),
+    ("tls://[2620:fe::fe%dns.quad9.net]:853", Target("2620:fe::fe", 853, "tls", "dns.quad9.net")),
     (__file__, Path(__file__)),
-    ("https://9.9.9.9", "'https://9.9.9.9': https:// is not served by kdns; dns:// and tls:// are"),
-    ("dns.example", "'dns.example' is neither an address nor a file"),
-    ("/nonexistent/resolv.conf", "'/nonexistent/resolv.conf' is neither an address nor a file"),
-    ("tls://dns.example", "'tls://dns.example' is neither an address nor a file"),
-    ("10.0.0.1:99999", "'10.0.0.1:99999' is neither an address nor a file"),
+    ("DNS.Example", Host("dns.example.", 53)),
+    ("dns.example.:5353", Host("dns.example.", 5353)),
+    ("dns-1", Host("dns-1.", 53)),
+    ("_dns.x2:53", Host("_dns.x2.", 53)),
+    ("tls://dns.example", Host("dns.example.", 853, "tls")),
+    ("tls://dns.example%other.example:10853", Host("dns.example.", 10853, "tls", "other.example")),
+    ("quic://9.9.9.9", "'quic://9.9.9.9': quic:// is not served by kdns; dns:// and tls:// are"),
+    ("grpc://9.9.9.9", "'grpc://9.9.9.9': grpc:// is not served by kdns; dns:// and tls:// are"),
+    ("/nonexistent/resolv.conf", "'/nonexistent/resolv.conf' is neither an address nor a file nor a host name"),
+    ("10.0.0.1:99999", "'10.0.0.1:99999' is neither an address nor a file nor a host name"),
+    ("10.0.0.300", "'10.0.0.300' is neither an address nor a file nor a host name"),
+    ("dns..example", "'dns..example' is neither an address nor a file nor a host name"),
+    (":53", "':53' is neither an address nor a file nor a host name"),
+    ("tls://", "'tls://' is neither an address nor a file nor a host name"),
+    ("a" * 64, f"'{'a' * 64}' is neither an address nor a file nor a host name"),
+    ("a." * 130, f"'{'a.' * 130}' is neither an address nor a file nor a host name"),
 ]
 
 
 @pytest.mark.parametrize(("word", "expected"), TARGETS)
-def test_words_that_name_upstreams(word: str, expected: Target | Path | str) -> None:
+def test_words_that_name_upstreams(word: str, expected: Target | Host | Path | str) -> None:
     if isinstance(expected, str):
         with pytest.raises(ValueError) as caught:
             target(word)
         assert expected == str(caught.value)
     else:
-        assert (expected if isinstance(expected, Target) else str(expected)) == target(word)
+        assert (expected if isinstance(expected, Target | Host) else str(expected)) == target(word)
 
 
 FILES = [

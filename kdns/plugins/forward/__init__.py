@@ -20,6 +20,12 @@ Description
 
     A file of nameservers is watched: a change is taken up within seconds, unless it names no server, which is logged.
 
+    A host name stands for all its addresses, 15 of each family at most, of those families that have a route. It is resolved at
+    the start, which waits for 3 seconds at most, and again when its TTL is over, from 5 seconds to 5 minutes. While that
+    fails it is tried every 10 seconds, the addresses before are asked on, and the log and *ready* say so; a name that has had
+    none yet is SERVFAIL. Names are absolute, without a search list. This server itself is not asked, unless `resolver` or
+    /etc/resolv.conf names it: then no name that it forwards to can be found before it has found one.
+
     Several *forward* in a server block are tried in their order.
 
 Syntax
@@ -45,11 +51,12 @@ Syntax
         source_address ADDRESS
         use_caps_for_id
         edns_options nsid|subnet|CODE...
+        resolver ADDRESS...
     }
 
     FROM                  a zone, or a prefix such as 10.0.0.0/8 for its reverse zones.
-    TO                    up to 15: an address, with a port or without; tls:// before it for DNS over TLS and %NAME after it
-                          for the name in its certificate; or a file such as /etc/resolv.conf.
+    TO                    up to 15: an address or a host name, with a port or without; tls:// before it for DNS over TLS and
+                          %NAME after it for the name in its certificate; or a file such as /etc/resolv.conf.
     except                names in these zones pass.
     force_tcp             TCP, whatever the query came over.
     prefer_udp            UDP, whatever the query came over, and TCP again where the reply is truncated.
@@ -60,7 +67,7 @@ Syntax
     max_fails             an upstream is down after so many failed checks in a row (2); 0: never, and no checks.
     max_connect_attempts  failed attempts for one query (twice as many as there are upstreams); 0: no limit.
     tls                   a certificate and its key to show, a CA to trust in place of the system's.
-    tls_servername        the name in the upstreams' certificates; else their addresses must be in them.
+    tls_servername        the name in the upstreams' certificates; else their host name, or their addresses, must be in them.
     policy                which upstream first: by chance, in turn, in the order given, or the one with the lowest latency,
                           while one query in 20 sees how the others do.
     health_check          the time between the first two checks (0.5s), which grows to 10s; no recursion; the name asked.
@@ -75,6 +82,8 @@ Syntax
     edns_options          the client's EDNS options that go to the upstream, and the upstream's to the client: server
                           identifiers, client subnets, or any by its code but those between neighbours, such as cookies. Such
                           questions are asked over TCP, and neither shared nor kept.
+    resolver              addresses, with a port or without, that are asked for host names, the first that answers; else the
+                          nameservers of /etc/resolv.conf.
 
 Metrics
     - `coredns_proxy_request_duration_seconds{proxy_name="forward", to, rcode}`
@@ -91,6 +100,8 @@ Metrics
 Differences
     - Clients' EDNS options are passed on by choice only (`edns_options`).
     - An upstream that failed once is asked last until it answers; a file such as /etc/resolv.conf is read again when it changes.
+    - Host names are resolved again when their TTLs are over, and a start does not fail where they cannot be; /etc/hosts and
+      search lists are not looked at. A host name is what must be in the certificate, where nothing else is said.
 
 Examples
     What is not the cluster's is asked of the node's nameservers:
@@ -113,6 +124,14 @@ Examples
                 health_check 5s
             }
         }
+
+    A resolver by the name of its Service, which the cluster's DNS knows:
+
+        . {
+            forward . resolver.dns.svc.cluster.local {
+                resolver 10.96.0.10
+            }
+        }
 """
 
 from collections.abc import Coroutine, Hashable
@@ -125,13 +144,14 @@ from kdns.core.singleflight import Singleflight
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, Response
-from kdns.dns.types import CD, NOERROR, OUR_SIZE, RD, REFUSED, TC
+from kdns.dns.types import CD, NOERROR, OUR_SIZE, RD, REFUSED, SERVFAIL, TC
 from kdns.errors import FileError
 from kdns.plugins.forward.options import Options
-from kdns.upstream.attempts import Outcome
+from kdns.upstream.attempts import Outcome, UNREACHABLE
+from kdns.upstream.resolving import Resolver
 from kdns.upstream.sources import Sources
 from kdns.upstream.tallies import Tallies
-from kdns.upstream.targets import Target, target, Tls
+from kdns.upstream.targets import Host, Target, target, Tls
 from kdns.upstream.upstream import Upstream
 
 WATCH = 1.0  # seconds between looks at a file
@@ -159,20 +179,30 @@ class Forward(Plugin):
         try:
             targets = [target(word, block.root) for word in words]
             self._terms = options.terms(self._tls(targets))._replace(edns_options=self._codes)
-            self._sources = Sources(targets)
+            self._resolver = self._resolving([one for one in targets if isinstance(one, Host)])
+            self._sources = Sources(targets, self._resolver.addresses if self._resolver else None)
             self._renew()
         except (FileError, OSError, ValueError) as error:
             raise directive.error(str(error)) from None
-        if not self.upstreams:
+        if not self.upstreams and self._resolver is None:
             raise directive.error(f"{', '.join(words)} names no nameserver")
         block.ask_others()
         block.heed_options(options.edns_options)
         if self._sources.paths:
             block.watch(lambda: self._sources.paths, self.look, WATCH)
+        if self._resolver is not None:
+            self._resolver.changed.append(self._renew)
 
-    def _tls(self, targets: list[Target | str]) -> Tls:
+    def _resolving(self, hosts: list[Host]) -> Resolver | None:
+        """Who finds the addresses of host names, and goes on over a reload; FileError where nobody can be asked."""
+        if not hosts:
+            return None
+        asked, source = self.options.resolver, self.options.source_address
+        return self.block.keep(("forward resolver", *hosts, asked, source), lambda: Resolver(hosts, asked, source))
+
+    def _tls(self, targets: list[Target | Host | str]) -> Tls:
         """How DNS over TLS is spoken; ValueError where files are not what they should be."""
-        named = [one for one in targets if isinstance(one, Target) and one.server_name]
+        named = [one for one in targets if not isinstance(one, str) and one.server_name]
         if named and self.options.tls_servername:
             raise ValueError(f"tls_servername and '%{named[0].server_name}' exclude each other: keep one")
         cert, key, ca = (self.block.path(file) if file else "" for file in self.options.tls)
@@ -188,13 +218,16 @@ class Forward(Plugin):
     def _upstream(self, target: Target) -> Upstream:
         """An upstream, shared with whoever asks it in the same way, and kept over a reload."""
         terms, keep = self._terms, self.block.keep
-        context = keep(("forward tls", terms.tls), terms.tls.context) if target.tls else None
+        context = keep(("forward tls", terms.tls), terms.tls.context) if target.encrypted else None
         return keep(("forward", target, terms), lambda: Upstream(target, terms, self._tallies, context))
 
     async def answer(self, query: Query, next: Handler) -> Answer:
         if not (self._everything or self._takes(query.name)):
             return await next(query)
         options = self.options
+        if not self.upstreams:
+            why = ExtendedError(UNREACHABLE, "; ".join(self.remarks()))
+            return Response(rcode=SERVFAIL, authoritative=False, made=Made("forward"), error=why)
         if options.max_concurrent and self._waiting >= options.max_concurrent:
             self._tallies.rejected.inc()
             why = ExtendedError(0, f"{options.max_concurrent} queries wait for upstreams already (max_concurrent)")
@@ -232,6 +265,13 @@ class Forward(Plugin):
         """A file of nameservers may have changed."""
         if self._sources.look():
             self._renew()
+
+    def remarks(self) -> list[str]:
+        return [f"forward: {line}" for line in self._resolver.remarks()] if self._resolver else []
+
+    def close(self) -> None:
+        if self._resolver is not None:
+            self._resolver.changed.remove(self._renew)
 
     def _renew(self) -> None:
         before, self.upstreams = self.upstreams, [self._upstream(target) for target in self._sources.targets]

@@ -12,7 +12,7 @@ from kdns.dns.types import COOKIE, ECS, EDE, KEEPALIVE, NOERROR, NSID, PADDING, 
 from kdns.upstream.attempts import Attempts
 from kdns.upstream.policies import POLICIES
 from kdns.upstream.tallies import Tallies
-from kdns.upstream.targets import Tls
+from kdns.upstream.targets import Target, target, Tls
 from kdns.upstream.upstream import Terms
 
 MOST = 15  # words that name upstreams
@@ -61,8 +61,14 @@ def _edns_options(o: Directive) -> frozenset[int]:
     return frozenset(codes)
 
 
-def _refused(o: Directive) -> None:
-    raise ValueError("kdns asks addresses and files of them, neither https:// nor names: remove it")
+def _resolvers(o: Directive) -> tuple[Target, ...]:
+    found = []
+    for text in o.arguments(1):
+        one = target(text)
+        if not isinstance(one, Target) or one.encrypted:
+            raise ValueError(f"'{text}' is not an address, with a port or without")
+        found.append(one)
+    return tuple(found)
 
 
 def _failures(o: Directive) -> frozenset[int]:
@@ -96,8 +102,7 @@ class Options:
     source_address: str = option(address, "")
     use_caps_for_id: bool = option(flag, False)
     edns_options: frozenset[int] = option(_edns_options, frozenset())
-    doh_method: None = option(_refused)
-    resolver: None = option(_refused)
+    resolver: tuple[Target, ...] = option(_resolvers, ())
 
     def __post_init__(self) -> None:
         if 0 < self.max_age < self.expire:
