@@ -4,6 +4,7 @@ files.py          files that plugins read, and their changes
 lines.py          lines of the log on their way to standard output
 singleflight.py   one question under way for many who ask it
 metrics.py        counters, gauges and histograms
+entries.py        the entries of the memo, and which of them depend on what
 memo.py           reply octets by query octets
 plugin.py         what a plugin is
 fallthrough.py    the zones of a plugin, and what it leaves to the next

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from kdns.core.behind import Encryption
 from kdns.core.block import Block, UNANSWERED
-from kdns.core.memo import BUDGET, Entry, Later, Memo
+from kdns.core.entries import Entry
+from kdns.core.memo import BUDGET, Later, Memo
 from kdns.core.metrics import counters, gauges
 from kdns.core.plugin import Exchange, Fact
 from kdns.dns import names
@@ -31,7 +32,7 @@ from kdns.dns.types import RCODES, REFUSED, TC, TYPES
 from kdns.errors import FormatError
 
 ONE_MESSAGE = (Transport.UDP, Transport.HTTPS)  # transports that have one for each query (RFC 8484 4.2.1)
-MOST_FACTS = 10_000  # kept to be shared
+MOST_LABELS = 10_000  # of entries of the memo, kept to be shared
 MOST_CLIENTS = 10_000  # whose audience is remembered
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address as a socket of IPv6 has it
 _TRUNCATED = TC >> 8
@@ -111,7 +112,7 @@ class Listener:
         self._looked_for: tuple[bytes, bytes | None] = b"", None  # the last query, and its plain one: it is answered next
         self._audiences: list[Callable[[str], bytes]] = []
         self._by_client: dict[bytes, bytes] = {}
-        self._facts: dict[Fact | None, Fact | None] = {}  # those that entries of the memo share
+        self._labels: dict[Hit, Hit] = {}  # those that entries of the memo share
 
     def add(self, zone: str, block: Block) -> None:
         """The block serves the zone here."""
@@ -211,9 +212,10 @@ class Listener:
         """Let the memo have the reply to a plain query."""
         hit = None
         if fact is not None or response.made.replayed is not None:
-            if len(self._facts) > MOST_FACTS:
-                self._facts.clear()
-            hit = Hit(block, self._facts.setdefault(fact, fact), response.made.replayed)
+            if len(self._labels) >= MOST_LABELS:
+                self._labels.clear()
+            hit = Hit(block, fact, response.made.replayed)
+            hit = self._labels.setdefault(hit, hit)
         if self.audience is not None:
             key = self.audience(query.client) + key
         self.memo.put(key, made, response.depends, hit, response.stable_for != math.inf)

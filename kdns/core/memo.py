@@ -12,66 +12,26 @@ Rules that must never be broken:
 - Whoever gives an entry's reply counts the hit in the entry; no hit is lost (`fold`).
 - Nothing here takes longer than a slice: what is much is done in steps, between which others have their turn.
 
-Two generations keep a scan of names from flushing what is hot: new entries go into the young one; when it is full it becomes
-the old one, and what is asked again moves back. An entry that is forgotten is dead at once (it has no reply any more); its
-place in the dictionary is taken by the next reply to the same query, or goes with its generation. A generation that leaves
-is taken apart two entries for each new one. A key that very many replies depend on (`app/local`, which every search list
-misses) is forgotten in slices; until the last of them each look-up asks whether the entry is one of those.
+Two generations keep a scan of names from flushing what is hot: new entries go into the young one, and what is asked again in
+the old one moves there. While the budget has room, nothing goes. Then for each that comes the newest of the old generation
+goes, and once that has none the young one becomes the old one: what is hot moves first, so it would be the last to go.
+
+A key that very many replies depend on (`app/local`, which every search list misses) is forgotten in slices; until the last of
+them each look-up asks whether the entry is one of those.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
-import msgspec
-
+from kdns.core.entries import Dependents, Entry, Many
 from kdns.dns.response import Key
 from kdns.dns.ring import Ring
 
 BUDGET = 24 << 20  # octets
-SLICE = 2000  # entries that are buried before others have their turn: about a millisecond
+SLICE = 2000  # entries that are buried, counted or taken apart before others have their turn: about a millisecond
 _ONE_QUESTION = b"\0\1\0\0\0\0"  # the counts of a query, but the last
-OVERHEAD = 380  # octets that an entry costs beside key and reply: headers, slots of dictionaries, the index (measured)
-
-
-class Entry(msgspec.Struct, gc=False):
-    """One reply. `reply` is None once it is dead, and empty where a ring gives the octets."""
-
-    reply: bytes | None
-    ring: Ring | None
-    key: bytes
-    depends: tuple[Key, ...]
-    label: Any  # what a hit is counted as
-    size: int
-    born: int  # `changes` of the memo when it was put
-    hits: int = 0
-    streams: int = 0  # of them over TCP
-
-
-class _Generation:
-    __slots__ = ("entries", "index", "size")
-
-    def __init__(self) -> None:
-        self.entries: dict[bytes, Entry] = {}
-        self.index: dict[Key, Entry | list[Entry]] = {}  # a list only where there are several
-        self.size = 0
-
-    def add(self, entry: Entry) -> None:
-        before = self.entries.get(entry.key)
-        if before is not None:
-            self.size -= before.size
-        self.entries[entry.key] = entry
-        self.size += entry.size
-        for key in entry.depends:
-            there = self.index.get(key)
-            if there is None:
-                self.index[key] = entry
-            elif isinstance(there, list):
-                there.append(entry)
-                if not len(there) & (len(there) - 1):  # a power of two: now and then, the dead are left out
-                    there[:] = [e for e in there if e.reply is not None]
-            else:
-                self.index[key] = [there, entry]
 
 
 Find = Callable[[bytes], Entry | None]
@@ -101,74 +61,74 @@ class Memo:
     def __init__(self, fold: Callable[[Entry, int], None], budget: int = BUDGET, later: Later = _at_once) -> None:
         self._fold = fold
         self.budget = budget
-        self._half = budget // 2
         self._later = later
-        self._young = _Generation()
-        self._old = _Generation()
-        self._leaving: dict[bytes, Entry] = {}
+        self._young: dict[bytes, Entry] = {}  # in the order in which they came
+        self._old: dict[bytes, Entry] = {}
+        self._dependents = Dependents()
+        self.size = 0  # octets that it holds, estimated
         self._fleeting: list[Entry] = []  # true until the next tick only
         self._dying: dict[Key, int] = {}  # keys whose entries are being buried, and `changes` when they were forgotten
-        self._graves: deque[list[Entry]] = deque()  # those entries
-        self.find: Find = self._young.entries.get  # the look-up of the hot path; taken anew for each batch
+        self._graves: deque[Many] = deque()  # those entries
+        self.find: Find = self._young.get  # the look-up of the hot path; taken anew for each batch
         self.changes = 0  # how often something was forgotten; a reply begun before the last time is not stored
         self.forgotten = 0
         self.evicted = 0  # alive, for want of room
 
     def __len__(self) -> int:
-        return len(self._young.entries) + len(self._old.entries)
-
-    @property
-    def size(self) -> int:
-        """Octets that it holds, estimated."""
-        return self._young.size + self._old.size
+        return len(self._young) + len(self._old)
 
     def get(self, key: bytes) -> Entry | None:
         """The living entry of a query, or None; one of the old generation moves into the young one."""
-        entry = self._young.entries.get(key)
+        entry = self._young.get(key)
+        if entry is not None:
+            return entry if self._lives(entry) else None
+        entry = self._old.pop(key, None)
         if entry is None:
-            entry = self._old.entries.pop(key, None)
-            if entry is None:
-                return None
-            self._old.size -= entry.size
-            if self._lives(entry):
-                self._add(entry)
+            return None
+        self._young[key] = entry
         return entry if self._lives(entry) else None
 
     def put(self, key: bytes, reply: bytes | Ring, depends: tuple[Key, ...], label: Any, fleeting: bool = False) -> None:
         """Keep a reply until something it depends on changes; a fleeting one at most until the next tick."""
-        there = self._young.entries.get(key)
-        if there is not None and self._lives(there):
+        if self.get(key) is not None:
             return  # the same query was in flight twice
-        size = len(key) + len(reply) + OVERHEAD
+        if (there := self._young.get(key)) is not None:
+            self._bury(there)  # it was to die anyway
         if isinstance(reply, Ring):
-            entry = Entry(b"", reply, key, depends, label, size + len(reply) + 240, self.changes)
+            entry = Entry(b"", reply, key, depends, label, self.changes)
         else:
-            entry = Entry(reply, None, key, depends, label, size, self.changes)
-        self._add(entry)
+            entry = Entry(reply, None, key, depends, label, self.changes)
+        self.size += entry.size()
+        while self.size > self.budget and len(self):
+            self._evict()
+        self._young[key] = entry
+        self._dependents.add(entry)
         if fleeting:
             self._fleeting.append(entry)
 
-    def _add(self, entry: Entry) -> None:
-        if self._leaving:
-            self._let_go(2)
-        self._young.add(entry)
-        if self._young.size > self._half:
-            self._let_go(len(self._leaving))  # rare: more left at once than came since
-            self._leaving = self._old.entries
-            self._old, self._young = self._young, _Generation()
+    def _evict(self) -> None:
+        """One entry goes for want of room."""
+        if not self._old:
+            self._old, self._young = self._young, self._old
             self._choose_find()
-
-    def _let_go(self, most: int) -> None:
-        """Take apart some of the entries that leave."""
-        for _ in range(min(most, len(self._leaving))):
-            _, gone = self._leaving.popitem()
-            self.evicted += gone.reply is not None
-            if gone.hits:
-                self._bury(gone)
+        self._end(self._old.popitem()[1])
+        self.evicted += 1
 
     def _bury(self, entry: Entry) -> None:
-        """The entry is dead from now on, and its hits are counted."""
+        """Forget an entry, if it is not dead already."""
+        if entry.reply is not None:
+            del (self._young if self._young.get(entry.key) is entry else self._old)[entry.key]
+            self._end(entry)
+            self.forgotten += 1
+
+    def _end(self, entry: Entry) -> None:
+        """An entry that no query finds any more leaves the index, and its hits are counted."""
+        self._dependents.remove(entry)
+        self.size -= entry.size()
         entry.reply = entry.ring = None
+        self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
         if entry.hits:
             self._fold(entry, entry.hits)
             entry.hits = entry.streams = 0
@@ -177,36 +137,29 @@ class Memo:
         """Forget every reply that depends on one of the keys; where they are very many, bury them in slices."""
         self.changes += 1
         for key in keys:
-            for generation in (self._young, self._old):
-                there = generation.index.pop(key, None)
-                if there is None:
-                    continue
-                if isinstance(there, list):
-                    if len(there) > SLICE:
-                        self._dying[key] = self.changes
-                        self._graves.append(there)
-                    else:
-                        self._bury_all(there)
-                elif there.reply is not None:
-                    self._bury(there)
-                    self.forgotten += 1
+            there = self._dependents.pop(key)
+            if isinstance(there, list):
+                self._bury_all(there)
+            elif len(there) <= SLICE:
+                self._bury_all(there.take(SLICE))
+            else:
+                self._dying[key] = self.changes
+                self._graves.append(there)
         if self._graves and self.find != self._find_living:
             self._choose_find()
             self._bury_slice()
 
     def _bury_all(self, entries: list[Entry]) -> None:
         for entry in entries:
-            if entry.reply is not None:
-                self._bury(entry)
-                self.forgotten += 1
+            self._bury(entry)
 
     def _bury_slice(self) -> None:
         """Bury some of the entries that are dying, and come back for the rest."""
-        there = self._graves[0] if self._graves else []
-        self._bury_all(there[-SLICE:])
-        del there[-SLICE:]
-        if self._graves and not there:
-            self._graves.popleft()
+        if self._graves:
+            there = self._graves[0]
+            self._bury_all(there.take(SLICE))
+            if not len(there):
+                self._graves.popleft()
         if self._graves:
             self._later(self._bury_slice)
         else:
@@ -214,23 +167,20 @@ class Memo:
             self._choose_find()
 
     def _choose_find(self) -> None:
-        self.find = self._find_living if self._graves else self._young.entries.get
+        self.find = self._find_living if self._graves else self._young.get
 
     def _find_living(self, key: bytes) -> Entry | None:
         """The look-up while entries are dying that nobody has buried yet."""
-        entry = self._young.entries.get(key)
+        entry = self._young.get(key)
         return entry if entry is not None and self._lives(entry) else None
 
     def _lives(self, entry: Entry) -> bool:
-        if entry.reply is None:
-            return False
         dying = self._dying
         return not dying or not any(entry.born < dying.get(key, 0) for key in entry.depends)
 
     def at(self, name: bytes) -> list[Entry]:
         """The living entries of a name in wire form, in lower case: all are looked at, so it is for a person alone."""
-        every = [*self._young.entries.items(), *self._old.entries.items()]
-        return [entry for key, entry in every if _name_of(key) == name and self._lives(entry)]
+        return [entry for entry in self._all() if _name_of(entry.key) == name and self._lives(entry)]
 
     def flush(self, name: bytes) -> int:
         """Forget a name; how many replies those were."""
@@ -240,31 +190,50 @@ class Memo:
 
     def listed(self) -> Iterator[tuple[bytes, int, int]]:
         """Name in wire form, type and hits of each living entry."""
-        for key, entry in [*self._young.entries.items(), *self._old.entries.items()]:
-            if (name := _name_of(key)) and self._lives(entry):
-                at = key.lower().index(name) + len(name)
-                yield name, int.from_bytes(key[at : at + 2], "big"), entry.hits
+        for entry in self._all():
+            if (name := _name_of(entry.key)) and self._lives(entry):
+                at = entry.key.lower().index(name) + len(name)
+                yield name, int.from_bytes(entry.key[at : at + 2], "big"), entry.hits
 
     def tick(self) -> None:
         """A whole second begins: what was true until then only is dead."""
         fleeting, self._fleeting = self._fleeting, []
-        for entry in fleeting:
-            if entry.reply is not None:
-                self._bury(entry)
+        self._bury_all(fleeting)
 
     def clear(self) -> None:
-        """Forget everything: what changed cannot be named."""
-        self.fold()
+        """Forget everything: what changed cannot be named. Hits until now are counted while it is taken apart."""
         self.forgotten += len(self)
         self.changes += 1
-        self._young, self._old, self._leaving, self._fleeting = _Generation(), _Generation(), {}, []
+        gone = self._young, self._old
+        dependents = self._dependents
+        self._young, self._old, self._dependents, self._fleeting = {}, {}, Dependents(), []
         self._dying, self._graves = {}, deque()
-        self.find = self._young.entries.get
+        self.find = self._young.get
+        self.size = 0
+        for entries in gone:
+            self._take_apart(entries, dependents)
+
+    def _take_apart(self, entries: dict[bytes, Entry], dependents: Dependents) -> None:
+        """Count the hits of what was cleared, slice by slice: to free all of it at once, too, would hold others up."""
+        for _ in range(min(SLICE, len(entries))):
+            _, gone = entries.popitem()
+            dependents.remove(gone)
+            self._count(gone)
+        if entries:
+            self._later(partial(self._take_apart, entries, dependents))
 
     def fold(self) -> None:
         """Count all hits until now."""
-        for entries in (self._young.entries, self._old.entries, self._leaving):
-            for entry in entries.values():
-                if entry.hits:
-                    self._fold(entry, entry.hits)
-                    entry.hits = entry.streams = 0
+        for _ in self.folding():
+            pass
+
+    def folding(self) -> Iterator[None]:
+        """The same in steps, between which others have their turn."""
+        entries = self._all()
+        for at in range(0, len(entries), SLICE):
+            for entry in entries[at : at + SLICE]:
+                self._count(entry)
+            yield
+
+    def _all(self) -> list[Entry]:
+        return [*self._young.values(), *self._old.values()]

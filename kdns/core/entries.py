@@ -1,0 +1,92 @@
+"""The entries of the memo, and which of them depend on what. No I/O.
+
+There are many, so each is small: what entries have in common they share, and most keys have one entry or a few. A key that
+very many depend on (`app/local`, which every search list misses) lets go of one as fast as of the only one.
+"""
+
+from typing import Any
+
+import msgspec
+
+from kdns.dns.response import Key
+from kdns.dns.ring import Ring
+
+OVERHEAD = 260  # octets that an entry costs beside key and reply: headers, slots of dictionaries, dependence (measured)
+RING = 240  # and a ring
+FEW = 8
+
+
+class Entry(msgspec.Struct, gc=False, eq=False):
+    """One reply. `reply` is None once it is dead, and empty where a ring gives the octets."""
+
+    reply: bytes | None
+    ring: Ring | None
+    key: bytes
+    depends: tuple[Key, ...]
+    label: Any  # what a hit is counted as
+    born: int  # `changes` of the memo when it was put
+    hits: int = 0
+    streams: int = 0  # of them over TCP
+
+    def size(self) -> int:
+        """Octets that it costs, estimated."""
+        reply = len(self.reply or b"") if self.ring is None else RING + len(self.ring)
+        return len(self.key) + reply + OVERHEAD
+
+
+class Many:
+    """More than a few entries that depend on one thing; the first of them shares its `depends`."""
+
+    __slots__ = ("depends", "entries")
+
+    def __init__(self, few: list[Entry]) -> None:
+        self.depends = few[0].depends
+        self.entries = {entry.key: entry for entry in few}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def take(self, most: int) -> list[Entry]:
+        """At most so many of them, which are here no longer."""
+        return [self.entries.popitem()[1] for _ in range(min(most, len(self.entries)))]
+
+
+class Dependents:
+    """Entries by what they depend on, and no others."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Key, Entry | list[Entry] | Many] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Its `depends` may become another's, which is equal: most that depend on one thing do so alike."""
+        for key in entry.depends:
+            there = self._by_key.get(key)
+            if there is None:
+                self._by_key[key] = entry
+                continue
+            if isinstance(there, Entry):
+                there = self._by_key[key] = [there]
+            kin = there.depends if isinstance(there, Many) else there[0].depends
+            if kin == entry.depends:
+                entry.depends = kin
+            if isinstance(there, Many):
+                there.entries[entry.key] = entry
+            elif len(there) < FEW:
+                there.append(entry)
+            else:
+                self._by_key[key] = Many([*there, entry])
+
+    def remove(self, entry: Entry) -> None:
+        for key in entry.depends:
+            there = self._by_key.get(key)
+            if isinstance(there, Many):
+                there.entries.pop(entry.key, None)
+            elif isinstance(there, list) and entry in there:
+                there.remove(entry)
+            if there is entry or (there is not None and not isinstance(there, Entry) and not len(there)):
+                del self._by_key[key]
+
+    def pop(self, key: Key) -> list[Entry] | Many:
+        """All that depend on a key. They are here no longer by this key; `remove` takes them from others."""
+        there = self._by_key.pop(key, None)
+        return [] if there is None else [there] if isinstance(there, Entry) else there
