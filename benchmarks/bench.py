@@ -1,264 +1,265 @@
-"""kdns beside its peers, in queries per CPU-second of the server: `python -m benchmarks.bench`, under four minutes.
+"""kdns and its peers by everyday loads: `python -m benchmarks.peers [--kdns NAME=FOLDER ...]`.
 
-What counts is the CPU time that a server and its children took, user and system, while it was loaded, not the clock: the
-loader and whoever else uses the machine have their own. Every figure is the median of three. Servers that are compared take
-turns, so that a slow minute of the machine is a slow minute for both. NSD and CoreDNS are left out where they are not
-installed (CoreDNS is built once where Go is). What CoreDNS does in a cluster, with an API server, is in control_plane.py.
+All follow the same API server (the tests' control plane) with 10,000 Services, under kubeadm's Corefile, but for NSD, which
+has the names in a zone file. What counts is the CPU time of a server and its children. Rounds are interleaved: in each, every
+server has each load once, so that a slow minute of the machine is one for all of them. The loader is dnsperf.
+
+`--kdns` adds another kdns, such as a compiled one or an older one: a folder that has the package. Figures go to the terminal
+and, as JSON, to benchmarks/results/.
 """
 
+import argparse
 import json
+import os
 import random
-import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
 from benchmarks import cluster
-from benchmarks.load import load, Loaded, loader, Question, write
-from benchmarks.servers import coredns, find_coredns, find_nsd, kdns, nsd, ROOT, Server, upstream
+from benchmarks.load import Question, read_dnsperf, write
+from benchmarks.servers import find_coredns, find_nsd, free_port, nsd, ROOT, Server
+from tests.support.control_plane.plane import ControlPlane
 
-TOWN = ROOT / "tests" / "golden" / "town"
-ROUNDS = 3
-SECONDS = 2.0  # of one load
-HOT = 20
-SUFFIX = "svc.cluster.local."
-SERVICES, HEADLESS = 10_000, 1_000
-
-
-class Figures:
-    """What one kind of load did to one server, a rate for each round."""
-
-    def __init__(self) -> None:
-        self.rates: list[float] = []
-        self.lost = self.failed = 0
-
-    def add(self, loaded: Loaded, cpu: float) -> float:
-        self.rates.append(loaded.answered / max(cpu, 0.01))
-        self.lost, self.failed = self.lost + loaded.lost, self.failed + loaded.failed
-        return self.rates[-1]
-
-    @property
-    def rate(self) -> float:
-        return median(self.rates)
-
-    def row(self, what: str, note: str = "") -> None:
-        spread = f"{min(self.rates):,.0f} to {max(self.rates):,.0f}"
-        failed = f"{self.failed} failed" if self.failed else ""
-        show(what, f"{self.rate:,.0f}", str(self.lost), "; ".join(filter(None, (spread, failed, note))))
+RESULTS = ROOT / "benchmarks" / "results"
+SUFFIX = "svc.cluster.local"
+SERVICES = 10_000
+HEADLESS = (3, 30, 120)  # endpoints of the headless Services
+DISTINCT = 48_000
+HOT = 1_000
+PROBE = f"service-05000.{cluster.namespace(5000)}.{SUFFIX}"
+COOKIE = ("-E", "10:0123456789abcdef")
+Rates = dict[str, dict[str, list[float]]]  # queries per CPU-second, by load and server, one a round
 
 
-def show(what: str, figure: str, lost: str = "", note: str = "") -> None:
-    print(f"{what:<58} {figure:>10} {lost:>6}  {note}".rstrip(), flush=True)
+class Case(NamedTuple):
+    """A load: the questions, what dnsperf is told besides, and how many seconds; 0 asks each question once."""
+
+    name: str
+    questions: list[Question]
+    how: tuple[str, ...] = ()
+    seconds: float = 1.0
 
 
-def measure(server: Server, questions: Path, figures: Figures, seconds: float = SECONDS, own: bool = False) -> float:
-    """Load a server and note its rate; 0 seconds ask each question once; `own`: by our own loader."""
-    before = server.cpu()
-    loaded = load(server.port, questions, seconds, own)
-    return figures.add(loaded, server.cpu() - before)
+# ---------------------------------------------------------------- the cluster and its names
 
 
-def kubernetes(manifest: Path) -> list[str]:
-    """kubeadm's directive over a manifest."""
-    options = ("pods insecure", "fallthrough in-addr.arpa ip6.arpa", "ttl 30", f"manifests {manifest}")
-    return ["kubernetes cluster.local in-addr.arpa ip6.arpa {", *(f"    {option}" for option in options), "}"]
+def objects() -> Iterator[dict[str, Any]]:
+    """10,000 Services with addresses, and one headless Service of each size."""
+    for item in cluster.items(SERVICES, 0):
+        item["metadata"].pop("resourceVersion", None)
+        yield item
+    for i, count in enumerate(HEADLESS):
+        service = cluster.service(SERVICES + i, True)
+        piece = cluster.endpoint_slice(SERVICES + i)
+        every = [(f"10.200.{i}.{n + 1}", f"pod-{i}-{n}") for n in range(count)]
+        piece["endpoints"] = [{"addresses": [ip], "conditions": {"ready": True}, "hostname": pod} for ip, pod in every]
+        for item in (service, piece):
+            item["metadata"].pop("resourceVersion", None)
+            yield item
 
 
-def against(figures: Figures, peer: Figures | None, name: str) -> str:
-    return f"{figures.rate / peer.rate:.2f} of {name}'s" if peer is not None else ""
+def name(i: int) -> str:
+    return f"service-{i:05}.{cluster.namespace(i)}.{SUFFIX}"
 
 
-# ---------------------------------------------------------------- hot names
+def distinct(turn: int) -> list[Question]:
+    """Names that no round asked before: a fifth of them Services, SRV and PTR, the rest what search lists make of Services."""
+    chance = random.Random(turn)
+    out: list[Question] = []
+    for i in chance.sample(range(SERVICES), DISTINCT // 5):
+        here = cluster.namespace(turn * 3 + i)
+        out += [(f"{name(i)}.{cluster.namespace(i + n)}.{SUFFIX}", "A") for n in range(3 * turn + 1, 3 * turn + 4)]
+        out += [(f"_http._tcp.{name(i)}", "SRV") if i % 2 else (f"{i & 255}.{i >> 8 & 255}.96.10.in-addr.arpa", "PTR")]
+        out += [(name(i), "A") if i % 2 else (f"10-{i & 255}-{turn}-{i >> 8}.{here}.pod.cluster.local", "A")]
+    chance.shuffle(out)
+    return out
 
 
-def golden() -> list[dict[str, list[str] | str]]:
-    lines = (TOWN / "answers" / "kubeadm.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if "skip" not in row]
+def mix(turn: int) -> list[Question]:
+    """The everyday: 30 % Services, 45 % misses of search lists, 10 % SRV, 10 % names of Pods, 5 % PTR; few are hot."""
+    chance = random.Random(100 + turn)
+    kinds = chance.choices("smrpt", (30, 45, 10, 10, 5), k=30_000)
+    out: list[Question] = []
+    for kind in kinds:
+        i = int(chance.paretovariate(0.7)) * 7919 % SERVICES
+        at = cluster.namespace(i)
+        out.append({
+            "s": (name(i), "A"), "m": (f"{name(i)}.{cluster.namespace(i + 1 + turn)}.{SUFFIX}", "A"),
+            "r": (f"_http._tcp.{name(i)}", "SRV"), "p": (f"10-1-{turn}-{i & 255}.{at}.pod.cluster.local", "A"),
+            "t": (f"{i & 255}.{i >> 8 & 255}.96.10.in-addr.arpa", "PTR"),
+        }[kind])  # fmt: skip
+    return out
 
 
-def addresses(row: dict[str, list[str] | str], count: int) -> bool:
-    """Is it a question for A with so many addresses and nothing else?"""
-    own = [line for line in row["answer"] if line.split()[2] == "A" and line.split()[0] == row["name"]]
-    plain = re.fullmatch(r"[a-z0-9.-]+", str(row["name"])) is not None
-    return row["type"] == "A" and plain and len(own) == len(row["answer"]) == count
-
-
-def zone_file(path: Path, rows: list[dict[str, list[str] | str]]) -> Path:
-    apex = "ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 30"
-    lines = [f"cluster.local. 30 IN SOA {apex}", "cluster.local. 30 IN NS ns.dns.cluster.local."]
-    for row in rows:
-        for line in row["answer"]:
-            owner, ttl, record = line.split(" ", 2)
-            lines.append(f"{owner} {ttl} IN {record}")
+def zone_file(path: Path) -> Path:
+    """The Services' names for a server of zone files."""
+    lines = ["cluster.local. 30 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 30",
+             "cluster.local. 30 IN NS ns.dns.cluster.local."]  # fmt: skip
+    for i in range(SERVICES):
+        lines.append(f"{name(i)}. 30 IN A 10.{96 + (i >> 16)}.{i >> 8 & 255}.{i & 255}")
+        lines.append(f"_http._tcp.{name(i)}. 30 IN SRV 0 100 80 {name(i)}.")
+    for i, count in enumerate(HEADLESS):
+        lines += [f"{name(SERVICES + i)}. 30 IN A 10.200.{i}.{n + 1}" for n in range(count)]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def hot(folder: Path, coredns_program: str | None, nsd_program: str | None) -> None:
-    """Names that are in the memo, and NSD and CoreDNS with the same names from a zone file."""
-    rows = golden()
-    singles = [row for row in rows if addresses(row, 1)][:HOT]
-    headless = [row for row in rows if addresses(row, 3)][:1]
-    zone = zone_file(folder / "hot.zone", singles + headless)
-    probe = str(singles[0]["name"])
-    kinds = {
-        "one name": singles[:1], "20 names": singles, "a headless name, 3 addresses": headless, "golden questions": rows,
-    }  # fmt: skip
-    files = {
-        kind: write(folder / f"hot{n}", [(str(row["name"]), str(row["type"])) for row in asked])
-        for n, (kind, asked) in enumerate(kinds.items())
-    }
-    with ExitStack() as stack:
-        ours = stack.enter_context(kdns(folder, probe, *kubernetes(TOWN / "objects.json"), "loadbalance"))
-        peers: dict[str, Server] = {}
-        if nsd_program:
-            peers["NSD"] = stack.enter_context(nsd(nsd_program, folder, probe, "cluster.local", zone))
-        if coredns_program:
-            lines = [f"file {zone} cluster.local", "loadbalance"]
-            peers["CoreDNS"] = stack.enter_context(coredns(coredns_program, folder, probe, *lines))
-        own = {kind: Figures() for kind in kinds}
-        theirs = {name: Figures() for name in peers}
-        for _ in range(ROUNDS):
-            for kind, figures in own.items():
-                measure(ours, files[kind], figures)
-            for name, figures in theirs.items():
-                measure(peers[name], files["20 names"], figures)
-    for name, figures in theirs.items():
-        figures.row(f"{name}, the 20 names from a zone file")
-    for kind, figures in own.items():
-        figures.row(f"kdns, {kind}", against(figures, theirs.get("NSD"), "NSD"))
+def cases(turn: int) -> list[Case]:
+    """The loads of a round, in their order."""
+    hot = [(name(i), "A") for i in range(HOT)]
+    spelt = [("".join(random.choice((c.lower(), c.upper())) for c in each), type) for each, type in hot]
+    fresh = distinct(turn)
+    return [
+        Case("48,000 distinct names, first", fresh, (), 0),
+        Case("48,000 distinct names, again", fresh, (), 0),
+        Case("the real mix", mix(turn), (), 0),
+        Case("1,000 hot names", hot),
+        Case("hot, a cookie in each", hot, COOKIE),
+        Case("hot, spelt at random", spelt),
+        *(Case(f"hot, TCP, {n} connections", hot, ("-m", "tcp", "-c", str(n))) for n in (1, 8, 100)),
+        *(Case(f"headless of {n}", [(name(SERVICES + i), "A")], ("-e",)) for i, n in enumerate(HEADLESS)),
+    ]
 
 
-# ---------------------------------------------------------------- a large cluster
+# ---------------------------------------------------------------- servers
 
 
-def searched_names() -> list[Question]:
-    """100,000 names: each Service's, and what the search lists of Pods in nine other namespaces make of it."""
-    out: list[Question] = []
-    for i in range(SERVICES):
-        service = f"service-{i:05}.{cluster.namespace(i)}.{SUFFIX}"
-        out += [(service, "A"), *((f"{service}{cluster.namespace(i + n)}.{SUFFIX}", "A") for n in range(1, 10))]
-    random.Random(12).shuffle(out)
+def corefile(folder: Path, port: int, kubeconfig: Path, cached: bool = False, more: str = "") -> Path:
+    """kubeadm's, which keeps the cluster's zone out of the cache; `cached` does not."""
+    disabled = "" if cached else "{\n        disable success cluster.local\n        disable denial cluster.local\n    }"
+    path = folder / f"Corefile-{port}"
+    path.write_text(f""".:{port} {{
+    bind 127.0.0.1
+    errors{more}
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        kubeconfig {kubeconfig} test
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }}
+    prometheus 127.0.0.1:{free_port()}
+    forward . 127.0.0.1:{free_port()}
+    cache 30 {disabled}
+    loop
+    loadbalance
+}}
+""")
+    return path
+
+
+def servers(stack: ExitStack, folder: Path, kubeconfig: Path, others: dict[str, str], peers: bool) -> dict[str, Server]:
+    """All of them, started."""
+    out: dict[str, Server] = {}
+
+    def start(what: str, command: list[str], cached: bool = False, more: str = "") -> None:
+        tell(f"starting {what}")
+        port = free_port()
+        conf = str(corefile(folder, port, kubeconfig, cached, more))
+        out[what] = stack.enter_context(Server([*command, "-conf", conf], folder, port, PROBE))
+
+    def package(place: str) -> list[str]:
+        return ["env", f"PYTHONPATH={place}", sys.executable, "-P", "-m", "kdns"]
+
+    start("kdns", package(str(ROOT)))
+    for what, place in others.items():
+        start(what, package(place))
+    last = list(others.values())[-1] if others else str(ROOT)
+    start("kdns, log", package(last), more="\n    log")
+    start("kdns, acl", package(last), more="\n    acl {\n        allow net 127.0.0.0/8\n        block\n    }")
+    if peers and (program := find_coredns()):
+        start("CoreDNS", [program])
+        start("CoreDNS, cache", [program], cached=True)
+        start("CoreDNS, log", [program], more="\n    log")
+    if peers and (program := find_nsd()):
+        tell("starting NSD")
+        zone = zone_file(folder / "zone")
+        out["NSD"] = stack.enter_context(nsd(program, folder, PROBE, "cluster.local", zone))
     return out
 
 
-def distinct_names() -> list[Question]:
-    """100,000 names of all kinds: half of them endpoints', the rest Services', SRV, PTR, and two sorts that do not exist."""
-    out: list[Question] = []
-    for i in range(SERVICES):
-        name, other = f"service-{i:05}", f"service-{i:05}.{cluster.namespace(i)}.{SUFFIX}"
-        ip = f"10.{96 + (i >> 16)}.{i >> 8 & 255}.{i & 255}" if i >= HEADLESS else endpoint_address(i, 0)
-        out += [(other, "A"), (f"_http._tcp.{other}", "SRV"), (f"{name}.{cluster.namespace(i + 1)}.{SUFFIX}", "A")]
-        reverse = ".".join(reversed(ip.split(".")))
-        out += [(f"{other}{cluster.namespace(i)}.{SUFFIX}", "A"), (f"{reverse}.in-addr.arpa.", "PTR")]
-    for i in range(HEADLESS):
-        for n in range(50):
-            service = f"service-{i:05}"
-            owner = f"{service}-{n}" if n % 2 else endpoint_address(i, n).replace(".", "-")
-            out.append((f"{owner}.{service}.{cluster.namespace(i)}.{SUFFIX}", "A"))
-    random.Random(11).shuffle(out)
-    return out
+# ---------------------------------------------------------------- one run
 
 
-def endpoint_address(service: int, n: int) -> str:
-    address: str = cluster.endpoint(service, n, "")["addresses"][0]
-    return address
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
-def large(folder: Path) -> None:
-    """The load of a large cluster, and the first and second time that 100,000 of its names are asked for."""
-    manifest = folder / "cluster.json"
-    with open(manifest, "wb") as out:
-        subprocess.run([sys.executable, "-m", "benchmarks.cluster"], cwd=ROOT, stdout=out, check=True)
-    mixes = {"by search lists": searched_names(), "of all kinds": distinct_names()}
-    files = {kind: write(folder / f"distinct{n}", names) for n, (kind, names) in enumerate(mixes.items())}
-    probe = f"service-05000.{cluster.namespace(5000)}.{SUFFIX}"
-    first, second = ({kind: Figures() for kind in mixes} for _ in range(2))
-    loading, loaded, after = [], [], []
-    for _ in range(ROUNDS):
-        with kdns(folder, probe, *kubernetes(manifest), "loadbalance") as server:
-            time.sleep(0.5)
-            loading.append(server.cpu())
-            loaded.append(server.rss())
-            for kind, questions in files.items():
-                measure(server, questions, first[kind], 0)
-                measure(server, questions, second[kind], 0)
-            after.append(server.rss())
-    size = manifest.stat().st_size / 1e6
-    show(f"kdns, CPU-seconds from start to ready, {size:.0f} MB of JSON", f"{median(loading):.2f}", note="target: under 3")
-    show("kdns, MB with 10,000 Services and 100,000 endpoints", f"{median(loaded):.0f}", note="target: under 90")
-    for kind in mixes:
-        first[kind].row(f"kdns, 100,000 distinct names {kind}, first time", "target: 80,000")
-        second[kind].row(f"kdns, 100,000 distinct names {kind}, second time")
-    show("kdns, MB after these names", f"{median(after):.0f}", note="target: under 130")
+def loaded(server: Server, case: Case, questions: Path) -> float:
+    """Queries per CPU-second."""
+    length = ["-l", f"{case.seconds:g}"] if case.seconds else ["-n", "1"]
+    connections = () if "-c" in case.how else ("-c", "4")
+    command = ["dnsperf", "-s", "127.0.0.1", "-p", str(server.port), "-d", str(questions), "-q", "200", "-t", "2",
+               "-O", "suppress=timeout", *length, *connections, *case.how]  # fmt: skip
+    before = server.cpu()
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return read_dnsperf(said).answered / max(server.cpu() - before, 0.01)
 
 
-# ---------------------------------------------------------------- metrics
+def wanted(what: str, case: Case) -> bool:
+    """Is the load for the server? What has another Corefile shows what that costs hot names; NSD has no reverse zone."""
+    if what.endswith((", log", ", acl")):
+        return case.name == "1,000 hot names"
+    return True
 
 
-def counted(folder: Path) -> None:
-    """What *prometheus* costs on hits, by the loader that keeps the server busy: the difference is small."""
-    rows = [row for row in golden() if addresses(row, 1)][:HOT]
-    questions = write(folder / "counted", [(str(row["name"]), "A") for row in rows])
-    probe, chain = str(rows[0]["name"]), [*kubernetes(TOWN / "objects.json"), "loadbalance"]
-    off, on, costs = Figures(), Figures(), []
-    with kdns(folder, probe, *chain) as plain, kdns(folder, probe, *chain, "prometheus 127.0.0.1:0") as counting:
-        for _ in range(2 * ROUNDS + 1):
-            without = measure(plain, questions, off, 1.0, own=True)
-            costs.append(1 - measure(counting, questions, on, 1.0, own=True) / without)
-    note = f"{min(costs):.1%} to {max(costs):.1%}; target: under 5%"
-    show("kdns, what prometheus costs on hits", f"{median(costs):.1%}", str(off.lost + on.lost), note)
+def run(every: dict[str, Server], folder: Path, rounds: int) -> Rates:
+    rates: Rates = {}
+    for turn in range(rounds):
+        for case in cases(turn):
+            questions = write(folder / "questions", case.questions)
+            for what, server in every.items():
+                if wanted(what, case):
+                    rate = loaded(server, case, questions)
+                    rates.setdefault(case.name, {}).setdefault(what, []).append(rate)
+            tell(f"round {turn + 1} of {rounds}: {case.name}: " + ", ".join(
+                f"{what} {seen[-1]:,.0f}" for what, seen in rates[case.name].items()
+            ))  # fmt: skip
+    return rates
 
 
-# ---------------------------------------------------------------- forwarded names
-
-
-def forwarded(folder: Path, coredns_program: str | None) -> None:
-    """Names that an upstream knows: cached and hot ones, and such as were never asked before."""
-    warm = write(folder / "warm", [(f"hot-{n}.example.test.", "A") for n in range(HOT)])
-    with ExitStack() as stack:
-        far = stack.enter_context(upstream(folder, 1.0, 300))
-        lines = [f"forward . 127.0.0.1:{far.port}", "cache 30", "loadbalance"]
-        servers = {"kdns": stack.enter_context(kdns(folder, "ready.test.", *lines))}
-        if coredns_program:
-            servers["CoreDNS"] = stack.enter_context(coredns(coredns_program, folder, "ready.test.", *lines))
-        hits, misses = ({name: Figures() for name in servers} for _ in range(2))
-        for turn in range(ROUNDS):
-            cold = write(folder / "cold", [(f"name-{turn}-{n}.example.test.", "A") for n in range(200_000)])
-            for name, server in servers.items():
-                measure(server, warm, hits[name])
-                measure(server, cold, misses[name])
-    peer = "CoreDNS"
-    for name in reversed(servers):
-        note = f"{against(hits[name], hits.get(peer), peer)}; target: 150,000" if name == "kdns" else ""
-        hits[name].row(f"{name}, 20 names forwarded and cached", note)
-    for name in reversed(servers):
-        note = f"{against(misses[name], misses.get(peer), peer)}; target: 0.8" if name == "kdns" else ""
-        misses[name].row(f"{name}, names never asked before, upstream takes 1 ms", note)
-
-
-@contextmanager
-def timed() -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    print(f"\n{time.monotonic() - began:.0f} s", flush=True)
+def table(rates: Rates, memory: dict[str, float]) -> str:
+    """Medians, a column a server."""
+    columns = list(memory)
+    lines = ["| queries per CPU-second | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
+    for case, by_server in rates.items():
+        figures = [f"{median(by_server[what]):,.0f}" if what in by_server else "" for what in columns]
+        lines.append(f"| {case} | " + " | ".join(figures) + " |")
+    lines.append("| memory afterwards, MB | " + " | ".join(f"{memory[what]:.0f}" for what in columns) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    coredns_program, nsd_program = find_coredns(), find_nsd()
-    print(f"Queries per CPU-second of the server, medians of {ROUNDS}; loader: {loader()}.\n")
-    show("what", "figure", "lost", "spread; compared; failed: SERVFAIL, NOTIMP, REFUSED")
-    with timed(), tempfile.TemporaryDirectory(prefix="kdns-bench-") as name:
-        folder = Path(name)
-        hot(folder, coredns_program, nsd_program)
-        large(folder)
-        counted(folder)
-        forwarded(folder, coredns_program)
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--kdns", action="append", default=[], metavar="NAME=FOLDER", help="another kdns")
+    arguments.add_argument("--alone", action="store_true", help="kdns without its peers")
+    asked = arguments.parse_args()
+    if shutil.which("dnsperf") is None:
+        sys.exit("dnsperf is needed: apt-get install dnsperf")
+    others = dict(each.split("=", 1) for each in asked.kdns)
+    began = time.monotonic()
+    with ExitStack() as stack:
+        plane = stack.enter_context(ControlPlane(controllers=False))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kdns-bench-")))
+        tell("loading the API server")
+        plane.grant_dns()
+        plane.load(objects())
+        every = servers(stack, folder, plane.kubeconfig("dns"), others, not asked.alone)
+        rates = run(every, folder, asked.rounds)
+        memory = {what: server.rss() for what, server in every.items()}
+    print(table(rates, memory))
+    took = time.monotonic() - began
+    print(f"\nmedians of {asked.rounds} rounds; load of the machine {os.getloadavg()[1]:.1f}; {took:.0f} s")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "peers.json").write_text(json.dumps({"rates": rates, "memory": memory, "seconds": took}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
