@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch lint wheel wheel-plain sdist image \
-    lock audit sbom fuzz bench bench-peers bench-cluster bench-pod soak rollout chaos clean
+    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-cluster bench-pod soak rollout chaos clean
 
 setup: $(VENV)/.made
 
@@ -97,14 +97,24 @@ fuzz: setup
 	$(BIN)/python -m tests.fuzz --count $(COUNT)
 COUNT ?= 1000000
 
-bench: setup
-	$(BIN)/python -m benchmarks.bench
-
-# kdns beside CoreDNS and NSD, over an API server; with the compiled one of dist/ where `make wheel` made it
-bench-peers: setup
+# kdns, as source and compiled, beside its peers over a real API server; a quarter of an hour; Debian's dnsperf, nsd, knot, unbound
+bench bench-quick: setup wheel $(VENV)/.bench
 	rm -rf build/bench
-	for wheel in $$(ls -t dist/kdns-*-cp3*.whl | head -1); do $(BIN)/python -m zipfile -e $$wheel build/bench; done
-	$(BIN)/python -m benchmarks.peers $$([ -d build/bench ] && echo --kdns compiled=build/bench)
+	$(BIN)/python -m zipfile -e "$$(ls -t dist/kdns-*-cp3*.whl | head -1)" build/bench
+	$(BIN)/python -m benchmarks.bench --kdns compiled=build/bench $(BENCH)
+bench-quick: BENCH = --quick
+
+$(VENV)/.bench: $(VENV)/.made
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	touch $@
+
+# is it as fast as it was? Half a minute, a part of CI
+bench-floors: setup
+	$(BIN)/python -m benchmarks.floors
+
+# over a manifest, without peers
+bench-manifests: setup
+	$(BIN)/python -m benchmarks.manifests
 
 bench-cluster: setup
 	$(BIN)/python -m benchmarks.control_plane

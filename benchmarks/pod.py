@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.bench import distinct_names
 from benchmarks.cluster import items
 from benchmarks.control_plane import cpu, loaded, rest
 from benchmarks.load import load, wire, write
+from benchmarks.manifests import distinct_names
 from tests.support.control_plane.plane import ControlPlane, free_ports
 from tests.support.pod import Image, Pod
 

@@ -1,4 +1,7 @@
-"""Servers under load: started, waited for, their CPU and memory read from /proc (Linux), ended."""
+"""Servers under load: started, waited for, their CPU and memory read from /proc (Linux), ended.
+
+Where a process has two cores or more, the first is the servers' and the others are for all else: see `share_cores`.
+"""
 
 import contextlib
 import os
@@ -8,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.load import wire
@@ -15,7 +19,38 @@ from benchmarks.load import wire
 ROOT = Path(__file__).parents[1]
 COREDNS = "github.com/coredns/coredns@v1.15.0"
 TICKS = os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+PINNED = ["taskset", "-c", str(CORES[0])] if len(CORES) > 1 and shutil.which("taskset") else []  # before a server's command
 START = 60.0  # seconds that a server has until it answers
+
+
+def share_cores() -> None:
+    """From now on this process, and what it starts, leaves the first core to servers that are started with PINNED."""
+    if PINNED:
+        os.sched_setaffinity(0, CORES[1:])
+
+
+@contextlib.contextmanager
+def limited(name: str, octets: int) -> Iterator[list[str]]:
+    """A control group that may have so much memory, as a Pod has: what stands before a command that is to be in it.
+
+    Nothing stands there where a group cannot be made: it takes root, and the controller of memory (version 1 or 2).
+    """
+    v1, own = Path("/sys/fs/cgroup/memory"), f"kdns-benchmark-{os.getpid()}-{name}"
+    group, limit = (v1 / own, "memory.limit_in_bytes") if v1.is_dir() else (v1.parent / own, "memory.max")
+    try:
+        group.mkdir()
+    except OSError:
+        yield []
+        return
+    try:
+        (group / limit).write_text(str(octets))
+        yield ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
+    except OSError:  # no controller of memory here
+        yield []
+    finally:
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 class Server:
@@ -34,7 +69,7 @@ class Server:
             raise
 
     def _wait(self, probe: str) -> None:
-        """Until the probe, a name, has an address."""
+        """Until the probe, a name, has an address; without one, until anything is said."""
         end = time.monotonic() + START
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect(("127.0.0.1", self.port))
@@ -48,7 +83,7 @@ class Server:
                     if self._process.poll() is not None:
                         break
                     continue
-                if reply[3] & 15 == 0 and reply[6:8] != b"\0\0":
+                if not probe or (reply[3] & 15 == 0 and reply[6:8] != b"\0\0"):
                     return
                 time.sleep(0.05)
         raise RuntimeError(f"{self._process.args!r} does not answer for {probe}: {self._said()}")
@@ -110,7 +145,7 @@ def corefile(folder: Path, port: int, *lines: str) -> Path:
 
 def kdns(folder: Path, probe: str, *lines: str) -> Server:
     port = free_port()
-    command = [str(Path(sys.executable).with_name("kdns")), "-conf", str(corefile(folder, port, *lines))]
+    command = [*PINNED, str(Path(sys.executable).with_name("kdns")), "-conf", str(corefile(folder, port, *lines))]
     return Server(command, folder, port, probe)
 
 
@@ -124,19 +159,19 @@ def find_coredns() -> str | None:
     return shutil.which("coredns", path=str(folder)) or shutil.which("coredns")
 
 
-def coredns(program: str, folder: Path, probe: str, *lines: str) -> Server:
-    port = free_port()
-    return Server([program, "-conf", str(corefile(folder, port, *lines))], folder, port, probe)
+def find(program: str) -> str | None:
+    """A program of the machine's, those of its administrator included."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
-def find_nsd() -> str | None:
-    return shutil.which("nsd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+Zones = Mapping[str, Path]  # files by zone
 
 
-def nsd(program: str, folder: Path, probe: str, zone: str, zone_file: Path) -> Server:
+def nsd(folder: Path, probe: str, zones: Zones, before: list[str]) -> Server:
     """NSD with one process that answers."""
     port = free_port()
     conf = folder / f"nsd-{port}.conf"
+    each = "".join(f"zone:\n    name: {zone}\n    zonefile: {path}\n" for zone, path in zones.items())
     conf.write_text(f"""server:
     ip-address: 127.0.0.1@{port}
     server-count: 1
@@ -151,11 +186,70 @@ def nsd(program: str, folder: Path, probe: str, zone: str, zone_file: Path) -> S
     rrl-ratelimit: 0
 remote-control:
     control-enable: no
+{each}""")
+    return Server([*before, str(find("nsd")), "-d", "-c", str(conf)], folder, port, probe)
+
+
+def knot(folder: Path, probe: str, zones: Zones, before: list[str]) -> Server:
+    """Knot DNS with one thread of each kind."""
+    port = free_port()
+    conf, place = folder / f"knot-{port}.conf", folder / f"knot-{port}"
+    place.mkdir()
+    each = "".join(f"  - domain: {zone}\n    file: {path}\n    zonefile-sync: -1\n" for zone, path in zones.items())
+    conf.write_text(f"""server:
+    listen: 127.0.0.1@{port}
+    rundir: {place}
+    udp-workers: 1
+    tcp-workers: 1
+    background-workers: 1
+database:
+    storage: {place}
 zone:
-    name: {zone}
-    zonefile: "{zone_file}"
+{each}""")
+    return Server([*before, str(find("knotd")), "-c", str(conf)], folder, port, probe)
+
+
+def unbound(folder: Path, probe: str, zones: Zones, forward_to: int, before: list[str]) -> Server:
+    """unbound with the records of zone files as local data; all other names go to a port of 127.0.0.1."""
+    port = free_port()
+    conf = folder / f"unbound-{port}.conf"
+    data = [f"    local-zone: {zone} static" for zone in zones]
+    for path in zones.values():
+        data += [f"    local-data: '{line}'" for line in path.read_text().splitlines()]
+    lines = "\n".join(data)
+    conf.write_text(f"""server:
+    interface: 127.0.0.1@{port}
+    num-threads: 1
+    username: ""
+    chroot: ""
+    directory: "{folder}"
+    pidfile: ""
+    use-syslog: no
+    module-config: "iterator"
+    do-not-query-localhost: no
+    outgoing-range: 4096
+    num-queries-per-thread: 4096
+    local-zone: 10.in-addr.arpa nodefault
+{lines}
+forward-zone:
+    name: "."
+    forward-addr: 127.0.0.1@{forward_to}
+remote-control:
+    control-enable: no
 """)
-    return Server([program, "-d", "-c", str(conf)], folder, port, probe)
+    return Server([*before, str(find("unbound")), "-d", "-c", str(conf)], folder, port, probe)
+
+
+def echo(folder: Path, before: list[str]) -> Server:
+    """benchmarks/echo.c, which sends back what it is sent: as fast as the kernel lets a program be."""
+    port, program = free_port(), folder / "echo"
+    if not program.exists():
+        subprocess.run([compiler() or "cc", "-O2", "-o", str(program), str(ROOT / "benchmarks" / "echo.c")], check=True)
+    return Server([*before, str(program), str(port)], folder, port, "")
+
+
+def compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("gcc")
 
 
 def upstream(folder: Path, milliseconds: float, ttl: int) -> Server:

@@ -4,13 +4,17 @@ import itertools
 import socket
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import dns.message
+import dns.reversename
+import dns.zone
 import pytest
 
+from benchmarks.bench import table
 from benchmarks.load import Loaded, read_dnsperf, run, wire
-from benchmarks.peers import DISTINCT, distinct, table
+from benchmarks.loads import ask_one_each, DISTINCT, distinct, zones
 from benchmarks.soak import faults, Held
 from benchmarks.upstream import answer
 
@@ -87,6 +91,37 @@ def test_no_round_asks_for_names_of_another() -> None:
 
 
 def test_table() -> None:
-    expected = ["| hot | 20 | 7 |", "| log | 5 |  |", "| memory afterwards, MB | 50 | 60 |"]
+    expected = ["| hot | 20 ±50% | 7 |", "| log | 5 |  |", "| memory afterwards, MB | 50 | 60 |"]
     made = table({"hot": {"kdns": [10, 20, 30], "NSD": [7]}, "log": {"kdns": [5]}}, {"kdns": 50.4, "NSD": 60.0})
     assert expected == made.splitlines()[2:]
+
+
+def test_zones_are_what_the_cluster_is(tmp_path: Path) -> None:
+    forward, reverse = (dns.zone.from_file(str(path), name) for name, path in zones(tmp_path).items())
+    service = forward.find_rdataset("_http._tcp.service-00300.team-20.svc", "SRV")[0].target
+    address = forward.find_rdataset(service, "A")[0].address
+    pointer = dns.reversename.from_address(address).relativize(dns.name.from_text("10.in-addr.arpa."))
+    assert "service-00300.team-20.svc.cluster.local." == reverse.find_rdataset(pointer, "PTR")[0].target.to_text()
+
+
+def test_a_connection_for_each_question() -> None:
+    """Every other reply is too short to be one."""
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                asked.append(connection.recv(512))
+                if asked[-1] == b"":
+                    return
+                connection.sendall(bytes(2 if len(asked) % 2 else 14))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        answered = ask_one_each(server.getsockname()[1], [("a.test", "A")], 0.1)
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
+    assert "a.test. IN A" == dns.message.from_wire(asked[0][2:]).question[0].to_text()
+    assert answered == len(asked[:-1]) // 2
