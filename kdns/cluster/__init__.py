@@ -9,9 +9,11 @@ members.py     the endpoints that an answer is made of
 records.py     one Service as RRsets
 addresses.py   addresses in use, by whom
 external.py    Services by that
+entrances.py   Ingresses, Gateways and routes by that
 store.py       all objects, by the keys that DNS asks with
 reasons.py     why a name has nothing
 answers.py     what a name says
+asked.py       what a name says that somebody asked for
 labels.py      what they say of a query
 listing.py     all names, for a transfer
 account.py     the objects behind a name, for a person

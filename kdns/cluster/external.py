@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from kdns.cluster import objects
-from kdns.cluster.balancers import External
+from kdns.cluster.balancers import Entrance, External, ServiceStatus
 from kdns.cluster.objects import Service, ServiceObject
 from kdns.dns import names
 from kdns.dns.response import Key
@@ -20,17 +20,23 @@ MOST_NAMES = 100  # of one Service
 
 def service(o: ServiceObject) -> Service:
     """A Service, compact, with how it is reached from outside. What is no address or name is passed over."""
-    balancer = o.status.loadBalancer if o.status is not None else None
-    ingress = (balancer.ingress if balancer is not None else None) or ()
-    addresses = tuple(_each(names.packed, [*(one.ip for one in ingress), *(o.spec.externalIPs or ())]))
-    called = tuple(_each(names.absolute, [one.hostname for one in ingress]))
+    addresses, called = balanced(o.status)
+    addresses += tuple(each(names.packed, o.spec.externalIPs or ()))
     wanted = (o.metadata.annotations or {}).get(HOSTNAME, "").split(",")
-    asked = tuple(_each(names.absolute, [name.strip() for name in wanted[:MOST_NAMES]]))
+    asked = tuple(each(names.absolute, [name.strip() for name in wanted[:MOST_NAMES]]))
     external = External(addresses, called, asked) if addresses or called or asked else None
     return objects.service(o)._replace(external=external)
 
 
-def _each(read: Callable[[str], T], texts: Iterable[str | None]) -> Iterator[T]:
+def balanced(status: ServiceStatus | None) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+    """The addresses and the names of a load balancer."""
+    balancer = status.loadBalancer if status is not None else None
+    ingress = (balancer.ingress if balancer is not None else None) or ()
+    return tuple(each(names.packed, [one.ip for one in ingress])), tuple(each(names.absolute, [one.hostname for one in ingress]))
+
+
+def each(read: Callable[[str], T], texts: Iterable[str | None]) -> Iterator[T]:
+    """Those that can be read."""
     for text in texts:
         try:
             if text:
@@ -40,24 +46,25 @@ def _each(read: Callable[[str], T], texts: Iterable[str | None]) -> Iterator[T]:
 
 
 class Outside:
-    """The Services that have an external address, and those that ask for a name."""
+    """The objects of one kind that ask for a name; of Services those, too, that have an external address."""
 
     def __init__(self) -> None:
         self._at: dict[Key, dict[str, None]] = {}
         self._above: dict[str, int] = {}  # names that have some below them, and how many
 
     def of(self, key: bytes | str) -> tuple[str, ...]:
-        """Keys of the Services that have an external address, or ask for a name."""
+        """Keys of the objects that have an external address, or ask for a name."""
         return tuple(self._at.get(key, ()))
 
     def exists(self, name: str) -> bool:
         """Is a name asked for, or one below it?"""
         return name in self._at or name in self._above
 
-    def changed(self, old: Service | None, new: Service | None) -> set[Key]:
-        """A Service is another than before: the keys that this touches."""
+    def changed(self, old: Service | Entrance | None, new: Service | Entrance | None) -> set[Key]:
+        """An object is another than before: the keys that this touches."""
         before, after = set(_keys(old)), set(_keys(new))
-        touched = before | after
+        above = {name for key in before ^ after for name in _above(key)}
+        existed = set(filter(self.exists, above))
         for key in before - after:
             assert old is not None
             of = self._at[key]
@@ -69,7 +76,7 @@ class Outside:
             assert new is not None
             self._at.setdefault(key, {})[new.key] = None
             self._count(key, 1)
-        return touched | {above for key in before ^ after for above in _above(key)}
+        return before | after | (existed ^ set(filter(self.exists, above)))
 
     def _count(self, key: Key, by: int) -> None:
         for above in _above(key):
@@ -78,9 +85,10 @@ class Outside:
                 del self._above[above]
 
 
-def _keys(o: Service | None) -> Iterator[Key]:
+def _keys(o: Service | Entrance | None) -> Iterator[Key]:
     if o is not None and o.external is not None:
-        yield from o.external.addresses
+        if isinstance(o, Service):
+            yield from o.external.addresses  # they have PTR records
         yield from o.external.asked
 
 

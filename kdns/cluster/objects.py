@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from msgspec import field, Struct
 
-from kdns.cluster.balancers import External, ServiceStatus
+from kdns.cluster.balancers import Entrance, External, ServiceStatus
 from kdns.dns import names
 
 SERVICE_NAME = "kubernetes.io/service-name"
@@ -200,7 +200,7 @@ class Pod(NamedTuple):
     labels: tuple[tuple[str, str], ...] = ()  # where they are asked for
 
 
-Stored = Service | Slice | Namespace | Pod
+Stored = Service | Slice | Namespace | Pod | Entrance
 
 _ports_seen: dict[tuple[PortObject, ...], tuple[Port, ...]] = {}
 
@@ -325,10 +325,7 @@ def _labels_seen(labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], 
 
 
 def joined(hostnames: Sequence[str]) -> str | None:
-    """A column of hostnames as one string, empty ones for endpoints without; `columns` reads it.
-
-    ValueError where one of them cannot be a hostname.
-    """
+    """A column of hostnames as one string, empty ones for endpoints without; `columns` reads it. ValueError for what is none."""
     if not any(hostnames):
         return None
     if any("\0" in each for each in hostnames):
@@ -348,3 +345,4 @@ class Selection:
     pod_names: bool = False  # the Pod of each endpoint
     zones: bool = False  # the zone of each endpoint
     external: bool = False  # how Services are reached from outside
+    asking: tuple[str, ...] = ()  # kinds that ask for host names: some of `balancers.ASKING`

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kdns.cluster.addresses import Addresses
+from kdns.cluster.balancers import Entrance, kind_of
 from kdns.cluster.columns import endpoints, hostnames_of
 from kdns.cluster.external import Outside
 from kdns.cluster.members import merged
@@ -32,6 +33,7 @@ class Store:
         self.namespaces: dict[str, Namespace] = {}
         self.slices: dict[str, Slice] = {}
         self.pods: dict[str, Pod] = {}
+        self.entrances: dict[str, Entrance] = {}
         self.synced = False
         self.why_not = "not synced yet"  # for readiness and extended errors, while it is not
         self.serial = int(time.time())  # of the SOA: when something changed last (seconds since 1970)
@@ -39,11 +41,13 @@ class Store:
         self.listeners: list[Callable[[Iterable[Key]], None]] = []
         self._tables: dict[type[Stored], dict[str, Any]] = {
             Service: self.services, Slice: self.slices, Namespace: self.namespaces, Pod: self.pods,
+            Entrance: self.entrances,
         }  # fmt: skip
         self._of: dict[str, Slice | dict[str, Slice]] = {}  # slices by Service: mostly one, else by their keys
         self._merged: dict[str, tuple[Slice, ...]] = {}  # of those that have many, until they change
         self._addresses = Addresses()  # ClusterIPs, and endpoints of the Services that names can be made of
         self.outside = Outside()  # Services as they are reached from outside of the cluster
+        self.asking: dict[str, Outside] = {}  # Ingresses and so on, by kind
         self._pods_at: dict[bytes, tuple[str, ...]] = {}
 
     # ------------------------------------------------------------ what DNS asks
@@ -100,7 +104,7 @@ class Store:
         self._tell(touched)
 
     async def replace(
-        self, objects: Iterable[Stored], kinds: tuple[type[Stored], ...] = (Namespace, Service, Slice, Pod)
+        self, objects: Iterable[Stored], kinds: tuple[type[Stored], ...] = (Namespace, Service, Slice, Pod, Entrance)
     ) -> None:
         """All objects of some kinds as a new list has them.
 
@@ -157,6 +161,9 @@ class Store:
             self._slice_changed(old, new, touched)  # type: ignore[arg-type]
         elif isinstance(some, Pod):
             self._pod_changed(old, new, touched)  # type: ignore[arg-type]
+        elif isinstance(some, Entrance):
+            touched.add(some.key)  # routes to a Gateway depend on it
+            touched |= self.asking.setdefault(kind_of(some.key), Outside()).changed(old, new)  # type: ignore[arg-type]
         elif some is not None:
             touched.add(some.name)
 
@@ -269,6 +276,8 @@ def _size(o: Stored | None) -> int:
     """Addresses of an object."""
     if isinstance(o, Slice):
         return len(o.addresses) // o.width if o.width else 0
+    if isinstance(o, Entrance):
+        return len(o.external.asked)
     return 0 if o is None or isinstance(o, Namespace) else len(o.ips)
 
 

@@ -10,7 +10,15 @@ Description
 
     With `hostnames` a Service also has the names that it asks for in its annotation
     external-dns.alpha.kubernetes.io/hostname, names with commas between, `*.` for all below one: those that are in ZONES.
-    Services that ask for the same name share it.
+
+    With `resources` the host names of Ingresses (spec.rules) have the addresses of their load balancers, and those of
+    HTTPRoutes, GRPCRoutes and TLSRoutes (spec.hostnames) the addresses of the Gateways that they lead to (status.addresses), or
+    are aliases where there are names only. What has no address yet is NODATA, with an extended error that says who asks for
+    it. A Gateway may be in any namespace; a route that it does not accept has no name. All that ask for the same name share it.
+
+    Ingresses, routes and Gateways are listed and watched only where `resources` says so, and the role of kdns must let them
+    be: overlays/external-names in deploy/, rbac.resources in the chart. Where the API server does not have a kind, or does not
+    let it be listed, a line in the log says so; everything else is served, and it is tried again.
 
     The zone has a SOA, and NS at ns1.APEX, whose addresses are those of the Service in front of this server. A reverse zone
     among ZONES has PTR for external addresses, to names in the first zone that is none.
@@ -21,6 +29,7 @@ Syntax
         ttl TTL
         headless
         hostnames
+        resources Ingress|HTTPRoute|GRPCRoute|TLSRoute...
         fallthrough [ZONES...]
     }
 
@@ -29,6 +38,7 @@ Syntax
     ttl          seconds, 0 to 3600 (5).
     headless     endpoints of headless Services have names as they have in the cluster.
     hostnames    names that Services ask for.
+    resources    kinds whose host names are served, besides.
     fallthrough  what does not exist is for the next plugin, in ZONES or everywhere.
 
 Metrics
@@ -46,14 +56,29 @@ Examples
                 ttl 60
             }
         }
+
+    The host names of Ingresses and of HTTPRoutes:
+
+        . {
+            kubernetes cluster.local {
+                manifests zones/cluster.yaml
+            }
+            k8s_external apps.example.org {
+                resources Ingress HTTPRoute
+                fallthrough
+            }
+        }
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast, Protocol
+from typing import Any, cast, Protocol
 
 from kdns.cluster import records
-from kdns.cluster.answers import Answers, is_reverse
+from kdns.cluster.answers import Answers, is_reverse, OTHER
+from kdns.cluster.asked import Asked, of_type, SERVICE
+from kdns.cluster.balancers import ASKING
 from kdns.cluster.members import Naming
 from kdns.cluster.objects import Service
 from kdns.cluster.records import Found
@@ -81,6 +106,10 @@ class Cluster(Protocol):
     answers: Answers
 
 
+def _kinds(o: Directive) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(o.choice(ASKING, at) for at in range(len(o.arguments(1)))))
+
+
 @dataclass(frozen=True)
 class Options:
     zones: tuple[str, ...] = argument(zones)
@@ -88,6 +117,7 @@ class Options:
     ttl: int = option(integer(0, 3600), 5)
     headless: bool = option(flag, False)
     hostnames: bool = option(flag, False)
+    resources: tuple[str, ...] = option(_kinds, ())
     fallthrough: tuple[str, ...] = option(fallthrough, ())
 
 
@@ -107,6 +137,7 @@ class K8sExternal(Plugin):
         self._origin = forward[0]
         self._fallthrough = Fallthrough(origins, options.fallthrough)
         self._apex = options.apex.lower().strip(".")
+        self._kinds = ((SERVICE,) if options.hostnames else ()) + options.resources
         self._server = ["ns1", *self._apex.split(".")]
         self._naming = {origin: Naming(origin, options.ttl, middle="") for origin in origins}
         self._apexes = {origin: Apex(origin, options.ttl, NAME, ".".join(self._server)) for origin in origins}
@@ -121,7 +152,9 @@ class K8sExternal(Plugin):
             return Response(rcode=SERVFAIL, made=MADE, error=ExtendedError(NOT_READY, store.why_not))
         found, depends = self._look(query, origin, cluster)
         if not found.answer:
-            response = self._apexes[origin].negative(found.exists, store.serial, depends)
+            why = self._why(query, origin, cluster) if cluster.answers.reasons.wanted(query) else ""
+            error = ExtendedError(OTHER, why) if why else None
+            response = self._apexes[origin].negative(found.exists, store.serial, depends, error)
         else:
             response = Response(
                 answer=found.answer, additional=found.additional, made=MADE, depends=depends or (),
@@ -144,15 +177,29 @@ class K8sExternal(Plugin):
         own = self._server
         if below[-(len(own) - 1) :] == own[1:]:
             rrsets = self._front(query, origin, cluster) if below == own else ()
-            return Found(below in (own, own[1:]), _of(rrsets, query.type)), None
+            return Found(below in (own, own[1:]), of_type(rrsets, query.type)), None
         exists, depends = False, cast(tuple[Key, ...], ())
-        if self.options.hostnames:
-            asked, depends = self._asked(name, query.type, origin, cluster)
+        if self._kinds:
+            asked, depends = self._asked(cluster).look(name, query.type, origin, self._naming[origin])
             if asked.answer:
                 return asked, depends
             exists = asked.exists
         found, more = self._named(below, query, origin, cluster)
         return found._replace(exists=found.exists or exists), depends + more
+
+    def _asked(self, cluster: Cluster) -> Asked:
+        return Asked(cluster.store, cluster.answers.exposed, self._kinds)
+
+    def _why(self, query: Query, origin: str, cluster: Cluster) -> str:
+        """Why a name has nothing, as far as somebody asks for it."""
+        if query.type not in (A, AAAA):
+            return ""
+        return self._asked(cluster).why(query.name, origin)
+
+    def account(self, query: Query) -> Mapping[str, Any]:
+        origin = self._fallthrough.zone(query.name)
+        cluster = cast(Cluster, self.block.named("kubernetes")[0])
+        return {} if origin is None else self._asked(cluster).account(query.name, origin)
 
     def _named(self, below: list[str], query: Query, origin: str, cluster: Cluster) -> tuple[Found, tuple[Key, ...]]:
         """`service.namespace`, and what is below it."""
@@ -189,27 +236,6 @@ class K8sExternal(Plugin):
         rdata = tuple(records.srv(0, records.weight_of(len(wanted)), number) + names.wire(target) for number in wanted)
         return Found(True, (RRset(query.name, SRV, naming.ttl, rdata),) if query.type in (SRV, ANY) else ())
 
-    def _asked(self, name: str, type: int, origin: str, cluster: Cluster) -> tuple[Found, tuple[Key, ...]]:
-        """A name that Services ask for, or the closest wildcard above it."""
-        store, above = cluster.store, name
-        depends: list[Key] = [name]
-        keys = store.outside.of(name)
-        while not keys and not store.outside.exists(above) and above != origin:
-            above = names.parent(above)
-            wildcard = f"*.{above.lstrip('.')}"
-            depends += [wildcard, above]
-            keys = store.outside.of(wildcard)
-        seen = [key for key in keys if cluster.answers.exposed(key.partition("/")[0])]
-        every = [external for key in seen if (external := store.services[key].external)]
-        depends += [key.partition("/")[0] for key in keys]
-        addresses = [address for external in every for address in external.addresses]
-        targets = [target for external in every for target in external.names]
-        exists = bool(addresses or targets) or store.outside.exists(name)
-        if addresses:
-            return Found(True, _of(records.addresses(name, self.options.ttl, addresses), type)), tuple(dict.fromkeys(depends))
-        answer = (records.cname(name, targets[0], self._naming[origin]),) if targets else ()
-        return Found(exists, answer), tuple(dict.fromkeys(depends))
-
     def _pointers(self, name: str, type: int, cluster: Cluster) -> tuple[Found, tuple[Key, ...] | None]:
         prefix = names.reverse_prefix(name)
         if prefix is None:
@@ -235,8 +261,3 @@ class K8sExternal(Plugin):
         outside = [address for service in own if service.external for address in service.external.addresses]
         ips = outside or [ip for service in own for ip in service.ips]
         return records.addresses(f"{'.'.join(self._server)}.{origin.lstrip('.')}", self.options.ttl, ips)
-
-
-def _of(rrsets: tuple[RRset, ...], type: int) -> tuple[RRset, ...]:
-    """Those of a type; one of them for ANY (RFC 8482)."""
-    return rrsets[:1] if type == ANY else tuple(rrset for rrset in rrsets if rrset.type == type and type in (A, AAAA))

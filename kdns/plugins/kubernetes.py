@@ -106,6 +106,7 @@ from typing import Any, Protocol
 from kdns.cluster import records
 from kdns.cluster.account import account
 from kdns.cluster.answers import Answers, is_reverse, Schema
+from kdns.cluster.balancers import ASKING
 from kdns.cluster.listing import listing
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges, ranges
 from kdns.cluster.manifests.workloads import DEFAULT_POD_RANGES
@@ -209,12 +210,15 @@ class Options:
             namespace_labels=parse_selector(self.namespace_labels) if self.namespace_labels else None,
         )  # fmt: skip
 
-    def selection(self, labelled: bool, external: bool) -> Selection:
-        """Which objects are asked for; `labelled`: somebody may ask for the labels of Pods, `external`: for load balancers."""
+    def selection(self, labelled: bool, external: bool, asking: tuple[str, ...]) -> Selection:
+        """Which objects are asked for; `labelled`: somebody may ask for the labels of Pods, `external`: for load balancers.
+
+        `asking`: kinds whose host names are names here.
+        """
         return Selection(
             endpoints=not self.noendpoints, pod_names=self.endpoint_pod_names, zones=self.zonal, labels=self.labels,
             namespaces=tuple(sorted(set(self.namespaces))), pods=self.pods == "verified",
-            pod_labels=labelled and self.pods == "verified", external=external,
+            pod_labels=labelled and self.pods == "verified", external=external, asking=asking,
         )  # fmt: skip
 
 
@@ -340,8 +344,10 @@ class Kubernetes(Plugin):
 
 def _source(block: Block, options: Options) -> Source:
     """The source of these objects, shared with whoever wants the same, and kept over a reload."""
-    external = any(one.directives("k8s_external") for one in block.all_blocks)  # so that all blocks share a source
-    selection = options.selection(bool(block.directives("metadata")), external)
+    outward = [one for each in block.all_blocks for one in each.directives("k8s_external")]  # so that all blocks share a source
+    words = {word for one in outward for line in one.block if line.name == "resources" for word in line.args}
+    asking = tuple(kind for kind in ASKING if kind in words)
+    selection = options.selection(bool(block.directives("metadata")), bool(outward), asking)
     if options.manifests:
         from kdns.cluster.manifests.source import Manifests
 

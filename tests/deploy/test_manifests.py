@@ -16,7 +16,10 @@ from tests.support.deploying import charted, corefiles, DEPLOY, kustomized, Obje
 from tests.support.mapped import mapped
 from tests.support.processes import CLUSTER, comes_to, Kdns, service, ZONE
 
-WHOLE = ["base", "overlays/autoscale", "overlays/autoscale-proportional", "overlays/node-local", "overlays/node-local-api"]
+WHOLE = [
+    "base", "overlays/autoscale", "overlays/autoscale-proportional", "overlays/external-names", "overlays/node-local",
+    "overlays/node-local-api",
+]  # fmt: skip
 PARTIAL = ["overlays/replace-coredns", "overlays/kind"]
 VALUES: dict[str, Object] = {
     "defaults": {},
@@ -36,7 +39,7 @@ VALUES: dict[str, Object] = {
             },
             {"zones": [{"zone": "."}], "port": 5353, "plugins": [{"name": "whoami"}]},
         ],
-        "autoscaler": {"enabled": True, "max": 7},
+        "autoscaler": {"enabled": True, "max": 7}, "rbac": {"resources": ["Ingress", "HTTPRoute"]},
         "prometheus": {"service": {"enabled": True}},
         "customLabels": {"team": "dns"}, "customAnnotations": {"note": "ours"},
         "zoneFiles": [{"filename": "example.db", "domain": "example.org", "contents": "example.org. 5 IN A 192.0.2.1\n"}],
@@ -205,6 +208,8 @@ def test_what_the_chart_makes_of_values(tmp_path: Path) -> None:
         (port["name"], port["port"], port["targetPort"], port["nodePort"]) for port in by_kind["Service"]["spec"]["ports"]
     ]
     assert "replicas" not in by_kind["Deployment"]["spec"]
+    rules = {rule["apiGroups"][0]: rule["resources"] for rule in by_kind["ClusterRole"]["rules"]}
+    assert (["ingresses"], ["gateways", "httproutes"]) == (rules["networking.k8s.io"], rules["gateway.networking.k8s.io"])
 
 
 # ------------------------------------------------------------ at work
@@ -273,6 +278,23 @@ def test_a_right_that_is_missing_is_named(
         assert f"kubernetes: {missing}: 403 Forbidden" == line[: len(f"kubernetes: {missing}: 403 Forbidden")]
         at("patch", "clusterrole", "system:coredns", "--type=merge", "-p", json.dumps({"rules": role["rules"]}))
         comes_to([], kdns.unready, 30)
+
+
+def test_ingresses_need_a_right_of_their_own(account: Path, at: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
+    """Without it all else is served; once it is given their names are. That there is no Gateway API is no matter."""
+    path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
+    ingress: Object = {"kind": "Ingress", "apiVersion": "networking.k8s.io/v1"}
+    ingress["metadata"] = {"name": "web", "namespace": "default"}
+    ingress["spec"] = {"rules": [{"host": "web.example.org", "http": {"paths": [path]}}]}
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    external = "    k8s_external example.org {\n        resources Ingress HTTPRoute\n    }\n    prometheus"
+    with Kdns(CLUSTER.replace("    prometheus", external), tmp_path, kubeconfig=account) as kdns:
+        comes_to([], kdns.unready)
+        at("apply", "-f", "-", text=text([ingress]))
+        at("apply", "--server-side", "-k", str(DEPLOY / "overlays/external-names"))
+        at("patch", "ingress", "web", "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+        kdns.comes_to_say("192.0.2.1", "web.example.org", "A", 30)
+        at("delete", "-k", str(DEPLOY / "overlays/external-names"))
 
 
 def test_a_right_of_its_own_is_not_needed_twice(account: Path, at: Kubectl, tmp_path: Path) -> None:

@@ -35,6 +35,10 @@ RESOURCES = {
     "namespaces": ("v1", "Namespace"),
     "pods": ("v1", "Pod"),
     "endpointslices": ("discovery.k8s.io/v1", "EndpointSlice"),
+    "ingresses": ("networking.k8s.io/v1", "Ingress"),
+    "gateways": ("gateway.networking.k8s.io/v1", "Gateway"),
+    "httproutes": ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    "tlsroutes": ("gateway.networking.k8s.io/v1alpha2", "TLSRoute"),
 }
 TOO_OLD = "too old resource version"
 

@@ -14,6 +14,7 @@ from kdns.cluster.apiserver import events
 from kdns.cluster.apiserver.events import Bare, Event, OBJECT, UNDECODABLE
 from kdns.cluster.apiserver.resources import Resource
 from kdns.cluster.apiserver.screening import screen
+from kdns.cluster.balancers import Entrance
 from kdns.cluster.objects import Metadata, Namespace, Pod, Service, Slice
 from kdns.cluster.store import Store
 from kdns.errors import one_line, SourceError
@@ -41,7 +42,8 @@ class Intake:
         self._resource = resource
         store = self._store
         tables: dict[Any, Any] = {
-            Service: store.services, Slice: store.slices, Namespace: store.namespaces, Pod: store.pods
+            Service: store.services, Slice: store.slices, Namespace: store.namespaces, Pod: store.pods,
+            Entrance: store.entrances,
         }  # fmt: skip
         self._table: dict[str, Any] = tables[resource.kind]
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Event[resource.struct])  # type: ignore[name-defined]
@@ -49,7 +51,7 @@ class Intake:
 
     def unseen(self) -> list[str]:
         """What is kept and was not in the list."""
-        return [key for key in self._table if key not in self.seen]
+        return [key for key in self._table if key not in self.seen and key.endswith(self._resource.suffix)]
 
     def understood(self, line: bytes) -> Event[Any] | None:
         """An event of a watch; None where nothing of it can be followed."""

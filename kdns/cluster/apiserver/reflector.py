@@ -135,6 +135,10 @@ class Reflector:
                 self.relists[str(again)] += 1
             except Refused as refusal:
                 cause, error = "refused", refusal
+                if self._resource.optional and refusal.code == 404:
+                    await self._do_without()
+                    cause, error = "absent", None
+                self.listed |= self._resource.optional and refusal.code == 403
             except SourceError as failure:
                 cause, error = "unreachable", failure
             except Exception as bug:
@@ -152,7 +156,7 @@ class Reflector:
         else:
             self._in_vain += 1
         pause = self._pauses.next(cause, getattr(error, "retry_after", 0.0))
-        if error is None and self._in_vain > 2:
+        if error is None and cause != "absent" and self._in_vain > 2:
             error = SourceError(f"{self._in_vain} times in a row the watch ended at once")
         if error is not None and not self._settled:
             self._tell(str(error), error.brief)
@@ -227,6 +231,14 @@ class Reflector:
         self._version = version
         self.listed, self.trouble, self.brief = True, "", ""
         self._report()
+
+    async def _do_without(self) -> None:
+        """The server does not have an optional resource: there is nothing of it, until it has."""
+        self._hear()
+        if not self.listed:
+            log.warning("kubernetes: the API server has no %s: nothing asks for names by them until it has", self.name)
+        self._intake.seen = set()
+        await self._complete("")
 
     # ------------------------------------------------------------ watch
 

@@ -5,12 +5,13 @@ object each, several slices for Endpoints. No I/O.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from kdns.cluster import external, objects
+from kdns.cluster.balancers import Entrance, entrance_key, ROUTES
 from kdns.cluster.endpoints import mirrored
 from kdns.cluster.objects import (
     EndpointsObject,
@@ -49,6 +50,8 @@ class Resource:
     labels: str = ""
     fields: str = ""
     namespaces: frozenset[str] = frozenset()  # none: all
+    suffix: str = ""  # of its keys, where several resources share a kind of the store
+    optional: bool = False  # a server without it, or one that does not let it be listed, is no reason to wait
 
     def wants(self, metadata: Metadata) -> bool:
         """Is an object of a namespace that is asked for?"""
@@ -83,7 +86,35 @@ def resources(selection: Selection) -> list[tuple[Resource, ...]]:
     if selection.pods:
         pod = partial(objects.pod, labels=selection.pod_labels)
         out.append((resource("pods", "Pod", core, PodObject, Pod, _one(pod), fields=RUNNING),))
-    return out
+    return out + _entrances(selection, out[0][0])
+
+
+def _entrances(selection: Selection, like: Resource) -> list[tuple[Resource, ...]]:
+    """Ingresses, routes and their Gateways, of the namespaces and labels of another resource.
+
+    Gateways are of all namespaces: they ask for nothing, and routes of others may lead to them.
+    """
+    if not selection.asking:
+        return []
+    from kdns.cluster import entrances  # only where somebody asks for them
+
+    within = like.path.removeprefix("/api/v1").removesuffix("/services")
+
+    def resource(kind: str, group: str) -> Resource:
+        plural = "ingresses" if kind == "Ingress" else f"{kind.lower()}s"
+        own = replace(
+            like, name=plural, path=f"/apis/{group}{within}/{plural}", api=kind, struct=entrances.STRUCTS[kind], kind=Entrance,
+            compact=_one(partial(entrances.entrance, kind=kind)), suffix=f" {kind}", optional=True,
+            keys=lambda store, metadata: (entrance_key(metadata.namespace, metadata.name, kind),),
+        )  # fmt: skip
+        return replace(own, path=f"/apis/{group}/{plural}", labels="", namespaces=frozenset()) if kind == "Gateway" else own
+
+    out: list[tuple[Resource, ...]] = []
+    routes = [kind for kind in selection.asking if kind in ROUTES]
+    for kind in ["Gateway", *routes] if routes else []:
+        versions = ("v1", "v1alpha3", "v1alpha2") if kind == "TLSRoute" else ("v1",)
+        out.append(tuple(resource(kind, f"{entrances.GROUP}/{version}") for version in versions))
+    return out + ([(resource("Ingress", "networking.k8s.io/v1"),)] if "Ingress" in selection.asking else [])
 
 
 def _one(compact: Callable[[Any], Stored | None]) -> Callable[[Any], tuple[Stored, ...]]:

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kdns.cluster.apiserver import own_file
+from kdns.cluster.balancers import ASKING, Entrance, External
 from kdns.cluster.columns import hostnames_of
 from kdns.cluster.objects import Namespace, Pod, Port, Selection, Service, Slice, Stored
 from kdns.cluster.store import Store
@@ -41,6 +42,7 @@ _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"
 
 _NAME = re.compile(r"[-.:a-z0-9]{1,253}").fullmatch  # ":" where slices are made of Endpoints
 _HOST = re.compile(r"[-_*.a-z0-9]{0,254}").fullmatch
+_GATEWAY = re.compile(r"[-.a-z0-9]{1,63}/[-.a-z0-9]{1,253} Gateway").fullmatch
 
 
 class Header(Struct, array_like=True):
@@ -70,6 +72,7 @@ _of_kind: dict[str, msgspec.msgpack.Decoder[Any]] = {
     "namespaces": msgspec.msgpack.Decoder(list[Namespace]),
     "slices": msgspec.msgpack.Decoder(list[Slice]),
     "pods": msgspec.msgpack.Decoder(list[Pod]),
+    "entrances": msgspec.msgpack.Decoder(list[Entrance]),
 }
 
 
@@ -162,6 +165,7 @@ class Snapshot:
         yield _framed(Header(FORMAT, self._selection, cluster, time.time()))
         tables: dict[str, dict[str, Any]] = {
             "services": store.services, "namespaces": store.namespaces, "slices": store.slices, "pods": store.pods,
+            "entrances": store.entrances,
         }  # fmt: skip
         for kind, table in tables.items():
             keys = list(table)
@@ -202,19 +206,26 @@ def _shared(o: Stored, seen: dict[tuple[Port, ...], tuple[Port, ...]]) -> Stored
 def sound(o: Stored) -> None:
     """ValueError where an object is not one that a source could have put: columns that do not fit, names that are none."""
     key = o.name if isinstance(o, Namespace) else o.key
+    if isinstance(o, Entrance):
+        key, _, kind = key.partition(" ")
     good = len(key) < 320 and all(map(_NAME, key.split("/"))) and key.count("/") == (not isinstance(o, Namespace))
     if isinstance(o, Service):
         good = good and all(len(ip) in (4, 16) for ip in o.ips) and _ports_are_sound(o.ports)
         good = good and (o.alias is None or o.alias == names.absolute(o.alias)) and o.selector.isprintable()
-        if o.external is not None:
-            good = good and all(len(ip) in (4, 16) for ip in o.external.addresses)
-            good = good and all(name == names.absolute(name) for name in (*o.external.names, *o.external.asked))
+        good = good and (o.external is None or _is_reached(o.external))
+    elif isinstance(o, Entrance):
+        good = good and kind in ("Gateway", *ASKING) and _is_reached(o.external) and all(map(_GATEWAY, o.gateways))
     elif isinstance(o, Pod):
         good = good and all(len(ip) in (4, 16) for ip in o.ips)
     elif isinstance(o, Slice):
         good = good and o.width in (0, 4, 16) and _ports_are_sound(o.ports) and _columns_fit(o)
     if not good:
         raise ValueError(f"it has a {type(o).__name__} that is none: {one_line(key[:100])}")
+
+
+def _is_reached(external: External) -> bool:
+    every = (*external.names, *external.asked)
+    return all(len(ip) in (4, 16) for ip in external.addresses) and all(name == names.absolute(name) for name in every)
 
 
 def _columns_fit(s: Slice) -> bool:

@@ -129,7 +129,7 @@ class ApiServer(Kept):
         """What is known, and how its watches do, for a scrape."""
         store = self.store
         tables = (("services", store.services), ("endpointslices", store.slices), ("namespaces", store.namespaces),
-                  ("pods", store.pods))  # fmt: skip
+                  ("pods", store.pods), *((("entrances", store.entrances),) if store.entrances else ()))  # fmt: skip
         by_resource = ("resource",)
         every = {(reflector.name,): reflector for reflector in self._reflectors}
         return [

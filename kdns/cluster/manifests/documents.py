@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from kdns.cluster import entrances
 from kdns.cluster.manifests.faults import Document, fault
 from kdns.cluster.manifests.fields import check_fields, is_served
 from kdns.cluster.manifests.markup import (
@@ -49,6 +50,7 @@ STRUCTS: dict[str, Any] = {
     "StatefulSet": WorkloadObject,
     "DaemonSet": WorkloadObject,
     "Job": WorkloadObject,
+    **entrances.STRUCTS,
 }
 MOST_FILES = 10_000
 
@@ -194,7 +196,7 @@ _DECODER = json.JSONDecoder()
 def _is_used(here: Document, kind: str, version: str, reading: Reading, content: Any = None) -> bool:
     """Is an object of a kind that is served? ManifestError for one of a kind that is almost one."""
     try:
-        used = is_served(kind, version, reading.strict)
+        used = kind not in reading.unwanted and is_served(kind, version, reading.strict)
     except ValueError as error:
         raise fault(here, error, content) from None
     reading.unused[printable(kind)] += not used

@@ -2,13 +2,15 @@
 
 An API server drops what it does not know, kubectl refuses it; a misspelt `selector` without a word would be an hour's search.
 What DNS rests on nothing of (volumes, probes, status) is not looked into. Fields are those of Kubernetes 1.36; a test holds
-the table against the models of the package `kubernetes`.
+the table against the models of the package `kubernetes`. Those of the Gateway API are of its version 1.4.
 """
 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
+
+from kdns.cluster.balancers import ROUTES
 
 _TABLE = """
 Service = apiVersion kind metadata:ObjectMeta spec:ServiceSpec status
@@ -66,6 +68,20 @@ JobSpec = activeDeadlineSeconds backoffLimit backoffLimitPerIndex completionMode
 LabelSelector = matchExpressions:LabelSelectorRequirement matchLabels
 LabelSelectorRequirement = key operator values
 PodTemplateSpec = metadata:ObjectMeta spec:PodSpec
+Ingress = apiVersion kind metadata:ObjectMeta spec:IngressSpec status:IngressStatus
+IngressSpec = defaultBackend ingressClassName rules:IngressRule tls
+IngressRule = host http
+IngressStatus = loadBalancer:IngressLoadBalancerStatus
+IngressLoadBalancerStatus = ingress:IngressLoadBalancerIngress
+IngressLoadBalancerIngress = hostname ip ports
+Gateway = apiVersion kind metadata:ObjectMeta spec status:GatewayStatus
+GatewayStatus = addresses:GatewayStatusAddress attachedListenerSets conditions listeners
+GatewayStatusAddress = type value
+HTTPRoute = apiVersion kind metadata:ObjectMeta spec:RouteSpec status
+GRPCRoute = apiVersion kind metadata:ObjectMeta spec:RouteSpec status
+TLSRoute = apiVersion kind metadata:ObjectMeta spec:RouteSpec status
+RouteSpec = hostnames parentRefs:ParentReference rules useDefaultGateways
+ParentReference = group kind name namespace port sectionName
 """
 FIELDS: dict[str, dict[str, str]] = {}  # of each type its fields, and their type where it is in the table
 for _name, _words in re.findall(r"^(\w+) = (.*(?:\n    .*)*)", _TABLE, re.MULTILINE):
@@ -75,7 +91,10 @@ GROUPS = {  # of each kind that is served here
     "Namespace": "", "Node": "", "Service": "", "EndpointSlice": "discovery.k8s.io", "Endpoints": "", "Pod": "",
     "Deployment": "apps", "ReplicaSet": "apps", "StatefulSet": "apps", "DaemonSet": "apps", "Job": "batch",
 }  # fmt: skip
-_OLD = {("Deployment", "extensions"), ("ReplicaSet", "extensions"), ("DaemonSet", "extensions")}
+_WHOLE = frozenset(GROUPS.values())  # groups whose other kinds are no neighbours of these
+GROUPS["Ingress"] = "networking.k8s.io"
+GROUPS |= dict.fromkeys(("Gateway", *ROUTES), "gateway.networking.k8s.io")
+_OLD = {("Ingress", "extensions"), ("Deployment", "extensions"), ("ReplicaSet", "extensions"), ("DaemonSet", "extensions")}
 _VERSION = re.compile(r"v[1-9][0-9]*((alpha|beta)[1-9][0-9]*)?").fullmatch
 
 
@@ -86,15 +105,16 @@ def is_served(kind: str, version: str, strict: bool) -> bool:
     """
     group, _, number = version.rpartition("/")
     if kind not in GROUPS:
-        if strict and group in GROUPS.values() and not kind.endswith("List") and (meant := nearest(kind, (*GROUPS, "List"))):
+        if strict and group in _WHOLE and not kind.endswith("List") and (meant := nearest(kind, (*GROUPS, "List"))):
             raise ValueError(f"kind: '{kind}' is none{meant}")
         return False
     of = GROUPS[kind]
     full = f"{of}/v1" if of else "v1"
     if not version or (group == of and _VERSION(number)) or (kind, group) in _OLD:
         return True
-    if strict and ("." not in group or get_close_matches(version, [full], 1, 0.7)):
-        raise ValueError(f"apiVersion: {'an' if kind[0] == 'E' else 'a'} {kind} is of {full}, not of '{version}'")
+    near = of in _WHOLE and get_close_matches(version, [full], 1, 0.7)  # Istio, too, has Gateways
+    if strict and ("." not in group or near):
+        raise ValueError(f"apiVersion: {'an' if kind[0] in 'EHI' else 'a'} {kind} is of {full}, not of '{version}'")
     return group == of
 
 

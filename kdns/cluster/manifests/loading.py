@@ -7,12 +7,14 @@ the request on its standard input, the objects or an error's text on its standar
 import gc
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from kdns.cluster import columns, external, objects
+from kdns.cluster import columns, entrances, external, objects
+from kdns.cluster.balancers import ASKING, Entrance, kind_of
 from kdns.cluster.endpoints import is_mirrored, key_of, mirrored
 from kdns.cluster.manifests import controllers
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
@@ -66,7 +68,7 @@ def load(paths: Sequence[str], options: Options = Options()) -> Loaded:  # noqa:
     """
     cluster = _Cluster(options)
     by_kind: dict[str, list[Document]] = {kind: [] for kind in STRUCTS}
-    reading = Reading(not options.lenient)
+    reading = Reading(not options.lenient, _unwanted(options.selection))
     for path in files(paths, reading.hints):
         for document in read(path, reading):
             by_kind[document.kind].append(document)
@@ -82,6 +84,12 @@ def load(paths: Sequence[str], options: Options = Options()) -> Loaded:  # noqa:
         return Loaded(cluster.stored(), cluster.census(reading.unused), tuple(reading.hints))
     except ValueError as error:
         raise ManifestError(f"{', '.join(paths)}: {error}") from None
+
+
+def _unwanted(selection: Selection) -> set[str]:
+    """The kinds that are passed by, for nobody asks for names by them."""
+    wanted = {*selection.asking, *(("Gateway",) if {*selection.asking} - {"Ingress"} else ())}
+    return {"Gateway", *ASKING} - wanted
 
 
 def _object(document: Document, decoder: msgspec.json.Decoder[Any], strict: bool) -> Any:
@@ -118,6 +126,7 @@ class _Cluster:
         self.pods: dict[str, objects.Pod | None] = {}
         self.members: dict[str, dict[str, PodObject]] = {}  # by Service, in the order of the manifests
         self.selectors = controllers.Selectors(())
+        self.entrances: dict[str, Entrance | None] = {}  # None: not selected
         self.is_dump = False  # taken from a cluster, not written by hand
 
     def begin(self, kind: str) -> None:
@@ -153,6 +162,9 @@ class _Cluster:
             self._add_slice(key, o)
         elif isinstance(o, EndpointsObject):
             self.endpoints[key] = o
+        elif isinstance(o, entrances.EntranceObject):
+            chosen = document.kind == "Gateway" or self.selects(metadata.labels)
+            self.entrances[f"{key} {document.kind}"] = entrances.entrance(o, document.kind) if chosen else None
         elif isinstance(o, PodObject):
             self.by_hand.setdefault(metadata.namespace, {})[metadata.name] = o
             self._add_pod(key, o)
@@ -210,13 +222,14 @@ class _Cluster:
         ]
         service = external.service if self.selection.external else objects.service
         services = [service(o) for o in self.services.values() if self.selects(o.metadata.labels)]
-        every: list[objects.Service | objects.Slice | objects.Pod] = [*services, *kept, *made, *pods]
+        doors = [entrance for entrance in self.entrances.values() if entrance is not None]
+        every: list[objects.Service | objects.Slice | objects.Pod | Entrance] = [*services, *kept, *made, *pods, *doors]
         return [*namespaces, *(o for o in every if self._is_wanted(o))]
 
-    def _is_wanted(self, o: objects.Service | objects.Slice | objects.Pod) -> bool:
-        """Is it of a namespace, and of a kind, that the selection has?"""
+    def _is_wanted(self, o: objects.Service | objects.Slice | objects.Pod | Entrance) -> bool:
+        """Is it of a namespace, and of a kind, that the selection has? Gateways are of all namespaces."""
         chosen = self.selection.namespaces
-        if chosen and o.key.partition("/")[0] not in chosen:
+        if chosen and kind_of(o.key) != "Gateway" and o.key.partition("/")[0] not in chosen:
             return False
         return self.selection.endpoints or not isinstance(o, objects.Slice)
 
@@ -246,7 +259,8 @@ class _Cluster:
         services = [key for key in self.services if ("Service", key) in self.places or key != key_of(own.metadata)]
         pods = sum(map(len, self.by_hand.values())) + self.made_pods
         homes = {kind_and_key[1].partition("/")[0] for kind_and_key in self.places if kind_and_key[0] not in ("Namespace", "Node")}
-        counts = f"{_counted(len(services), 'Service')}, {_counted(pods, 'Pod')} in {_counted(len(homes), 'namespace')}"
+        doors = "".join(f", {count} {kind}" for kind, count in sorted(Counter(map(kind_of, self.entrances)).items()))
+        counts = f"{_counted(len(services), 'Service')}, {_counted(pods, 'Pod')}{doors} in {_counted(len(homes), 'namespace')}"
         rest = ", ".join(f"{count} {kind}" for kind, count in sorted(unused.items()) if count)
         return f"{counts}; not used: {rest}" if rest else counts
 

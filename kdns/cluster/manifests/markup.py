@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import yaml
@@ -31,8 +31,8 @@ class Reading:
     Where it is strict, what is almost right is an error.
     """
 
-    def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
+    def __init__(self, strict: bool = False, unwanted: Collection[str] = ()) -> None:
+        self.strict, self.unwanted = strict, unwanted  # kinds that nobody asks for
         self.octets, self.expanded = MOST_OCTETS, MOST_EXPANDED  # as they stand; by their aliases written out
         self.unused: Counter[str] = Counter()  # kinds
         self.hints: list[str] = []  # files that were passed by, and what to do with them

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from kdns.cluster.entrances import GatewayObject, IngressObject, RouteObject
 from kdns.cluster.manifests.workloads import check_workload, WorkloadObject
 from kdns.cluster.objects import (
     EndpointAddress,
@@ -51,6 +52,9 @@ def check(o: Any, strict: bool = False) -> None:
         _label("metadata.name", o.metadata.name)
     elif isinstance(o, NodeObject):
         _subdomain("metadata.name", o.metadata.name)
+    elif isinstance(o, IngressObject | GatewayObject | RouteObject):
+        _object_name(o.metadata)
+        _entrance(o)
     elif isinstance(o, WorkloadObject):
         _object_name(o.metadata)
         check_workload(o, strict)
@@ -69,6 +73,35 @@ def _host(field: str, name: str) -> None:
             raise ValueError(f"{field}: '{name}' is no host name: labels of letters, digits and '-', dots between them") from None
     else:
         raise ValueError(f"{field}: '{name}' is an address: an alias needs a name; Endpoints can have addresses")
+
+
+def _entrance(o: IngressObject | GatewayObject | RouteObject) -> None:
+    if isinstance(o, IngressObject):
+        for i, rule in enumerate(o.spec.rules or ()):
+            _asked(f"spec.rules[{i}].host", rule.host or "*.example")
+        balancer = o.status.loadBalancer if o.status is not None else None
+        for i, one in enumerate((balancer.ingress if balancer is not None else None) or ()):
+            if one.ip:
+                _refused(f"status.loadBalancer.ingress[{i}].ip", names.packed, one.ip)
+    elif isinstance(o, RouteObject):
+        for i, name in enumerate(o.spec.hostnames or ()):
+            _asked(f"spec.hostnames[{i}]", name)
+        for i, ref in enumerate(o.spec.parentRefs or ()):
+            _subdomain(f"spec.parentRefs[{i}].name", ref.name)
+    else:
+        for i, address in enumerate((o.status.addresses if o.status is not None else None) or ()):
+            if address.type in (None, "IPAddress"):
+                _refused(f"status.addresses[{i}].value", names.packed, address.value)
+
+
+def _asked(field: str, name: str) -> None:
+    """A host name, perhaps with `*.` before it."""
+    try:
+        names.packed(name)
+    except ValueError:
+        _host(field, name.removeprefix("*."))
+    else:
+        raise ValueError(f"{field}: '{name}' is an address: a host is asked for by its name")
 
 
 def _service(o: ServiceObject) -> None:

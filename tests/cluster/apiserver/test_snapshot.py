@@ -17,6 +17,7 @@ from kdns.cluster.apiserver import snapshot
 from kdns.cluster.apiserver import source as apiserver
 from kdns.cluster.apiserver.snapshot import Snapshot
 from kdns.cluster.apiserver.source import ApiServer, Connection
+from kdns.cluster.balancers import Entrance, External
 from kdns.cluster.objects import joined, Namespace, Pod, Port, Selection, Service, Slice, Stored
 from kdns.cluster.store import Store
 from kdns.dns import names
@@ -31,6 +32,8 @@ OBJECTS: tuple[Stored, ...] = (
     Slice("prod/web-1", "prod/web", 4, names.packed("10.244.0.1") * 2, joined(["a", ""]), HTTP, 3, ("web-0", None), ("z", None)),
     Slice("prod/away-1", "prod/away", 0, b"", joined(["db.example.com."]), ()),
     Pod("prod/web-0", (names.packed("10.244.0.1"),)),
+    Entrance("prod/web HTTPRoute", External((), (), ("*.example.org.",)), ("infra/edge Gateway",)),
+    Entrance("infra/edge Gateway", External((names.packed("192.0.2.1"),), ("lb.cloud.test.",), ())),
 )
 
 
@@ -41,7 +44,7 @@ def stored(*objects: Stored) -> Store:
 
 
 def tables(store: Store) -> tuple[Any, ...]:
-    return store.services, store.namespaces, store.slices, store.pods
+    return store.services, store.namespaces, store.slices, store.pods, store.entrances
 
 
 def many() -> list[Stored]:
@@ -93,7 +96,7 @@ def test_what_is_not_whole_is_refused_with_a_line(
         await snapshot.write(stored(*OBJECTS), "uid-1")
         path.write_bytes(spoil(path.read_bytes()))
         assert await snapshot.load(store) is None
-        assert ({}, {}, {}, {}) == tables(store)
+        assert ({}, {}, {}, {}, {}) == tables(store)
 
     with caplog.at_level(logging.WARNING, "kdns"):
         asyncio.run(test())
@@ -105,6 +108,9 @@ def test_what_is_not_whole_is_refused_with_a_line(
 WEB = Slice("prod/web-1", "prod/web", 4, names.packed("10.244.0.1"), None, HTTP, 1)
 UNSOUND: dict[str, Stored] = {
     "a key that is none": Service("prod", (), ()),
+    "an entrance of no kind": Entrance("prod/web Door", External((), (), ())),
+    "a Gateway's address of no octets": Entrance("prod/web Gateway", External((b"",), (), ())),
+    "a Gateway that is none": Entrance("prod/web HTTPRoute", External((), (), ("a.",)), ("infra/edge",)),
     "a name that is none": Service("prod/a\0b", (), ()),
     "an address of three octets": Service("prod/web", (b"abc",), ()),
     "an alias that is not absolute": Service("prod/web", (), (), "example.com"),
@@ -137,7 +143,7 @@ def test_one_with_an_object_that_cannot_be_is_refused(name: str, tmp_path: Path,
         odd.put(*OBJECTS, UNSOUND[name])
         await snapshot.write(odd, "uid-1")
         assert await snapshot.load(store) is None
-        assert ({}, {}, {}, {}) == tables(store)
+        assert ({}, {}, {}, {}, {}) == tables(store)
 
     with caplog.at_level(logging.WARNING, "kdns"):
         asyncio.run(test())

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kdns.cluster.balancers import ASKING, ROUTES
 from kdns.cluster.manifests.fields import FIELDS, GROUPS
 from kdns.cluster.manifests.loading import load, Options
 from kdns.cluster.manifests.source import Manifests
+from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
 from kdns.errors import ManifestError
 from tests.cluster.manifests.test_source import within, written
@@ -157,13 +159,55 @@ def test_no_mistakes(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch)
     assert "" == refusal(written(tmp_path / "a.yaml", GOOD[name]))
 
 
+WEB_INGRESS = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web, namespace: prod}\n"
+ROUTE = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web, namespace: prod}\n"
+EDGE = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: prod}\n"
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    (WEB_INGRESS + "spec: {rule: []}\n", "4: Ingress prod/web: spec.rule: no such field, did you mean 'rules'?"),
+    (WEB_INGRESS + "spec: {rules: [{hosts: a.example.org}]}\n",
+     "4: Ingress prod/web: spec.rules[0].hosts: no such field, did you mean 'host'?"),
+    (WEB_INGRESS + "spec: {rules: [{host: 192.0.2.1}]}\n",
+     "4: Ingress prod/web: spec.rules[0].host: '192.0.2.1' is an address: a host is asked for by its name"),
+    (WEB_INGRESS + "spec: {rules: [{host: a.*.org}]}\n",
+     "4: Ingress prod/web: spec.rules[0].host: 'a.*.org' is no host name: labels of letters, digits and '-', dots between them"),
+    (WEB_INGRESS + "status: {loadBalancer: {ingress: [{ip: 192.0.2}]}}\n",
+     "4: Ingress prod/web: status.loadBalancer.ingress[0].ip: '192.0.2' is not an IP address"),
+    (WEB_INGRESS.replace("networking.k8s.io/", ""),
+     "1: apiVersion: an Ingress is of networking.k8s.io/v1, not of 'v1'"),
+    (ROUTE + "spec: {hostname: [a.example.org]}\n",
+     "4: HTTPRoute prod/web: spec.hostname: no such field, did you mean 'hostnames'?"),
+    (ROUTE + "spec: {parentRefs: [{namespace: infra}]}\n", "4: HTTPRoute prod/web: spec.parentRefs[0].name: missing"),
+    (EDGE + "status: {addresses: [{value: lb.example.org}]}\n",
+     "4: Gateway prod/edge: status.addresses[0].value: 'lb.example.org' is not an IP address"),
+    (EDGE.replace("gateway.networking.k8s.io", "networking.istio.io") + "spec: {servers: []}\n", ""),
+    (EDGE.replace("Gateway", "GatewayClass") + EDGE.replace("Gateway", "TCPRoute").replace("api", "---\napi"), ""),
+    (WEB_INGRESS + "spec: {rules: [{host: '*.example.org'}]}\n", ""),
+])  # fmt: skip
+def test_what_asks_for_names_is_read_as_strictly(text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(written(tmp_path / "a.yaml", WEB + "---\n" + text))
+    load([path], Options())  # nobody asks for them
+    try:
+        load([path], Options(Selection(asking=ASKING)))
+        told = ""
+    except ManifestError as error:
+        told = str(error)
+    line, _, rest = expected.partition(": ")
+    assert (f"a.yaml:{int(line) + 4}: {rest}" if expected else "") == told.removeprefix(f"{tmp_path}/")
+
+
 def test_the_fields_are_those_of_the_api() -> None:
     from kubernetes.aio.client import models
 
     named = {
         "EndpointPort": "CoreV1EndpointPort", "SlicePort": "DiscoveryV1EndpointPort",
     }  # fmt: skip
+    of_resources = {"Gateway", "GatewayStatus", "GatewayStatusAddress", "RouteSpec", "ParentReference", *ROUTES}
     for name, fields in FIELDS.items():
+        if name in of_resources:  # the Gateway API is not Kubernetes's own
+            continue
         model = getattr(models, named.get(name, f"V1{name}"))
         assert set(model.attribute_map.values()) == set(fields), name
         types = {js: model.openapi_types[py] for py, js in model.attribute_map.items()}

@@ -1,0 +1,123 @@
+"""Names that objects ask for themselves: Services by an annotation, Ingresses and routes to Gateways by their host names.
+
+Pure, over the store; a wildcard (`*.example.org.`) stands for what no other name asked for is closer to (RFC 4592).
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from kdns.cluster import records
+from kdns.cluster.balancers import External, kind_of
+from kdns.cluster.external import Outside
+from kdns.cluster.members import Naming
+from kdns.cluster.records import Found
+from kdns.cluster.store import Store
+from kdns.dns import names
+from kdns.dns.response import Key, RRset
+from kdns.dns.types import A, AAAA, ANY
+
+SERVICE = "Service"
+
+
+class Asked:
+    """The names that objects of some kinds ask for; `exposed` says whether the objects of a namespace are to be seen."""
+
+    def __init__(self, store: Store, exposed: Callable[[str], bool], kinds: Collection[str]) -> None:
+        self._store, self._exposed = store, exposed
+        known = [store.outside if kind == SERVICE else store.asking.get(kind) for kind in kinds]
+        self._every: list[Outside] = [of for of in known if of is not None]
+
+    def look(self, name: str, type: int, origin: str, naming: Naming) -> tuple[Found, tuple[Key, ...]]:
+        """What a name has, and what that was made from."""
+        keys, depends = self._closest(name, origin)
+        addresses: list[bytes] = []
+        targets: list[str] = []
+        for key in keys:
+            depends.append(key.partition("/")[0])
+            if not self._exposed(key.partition("/")[0]):
+                continue
+            for gateway, external in self._ways(key):
+                addresses += external.addresses if external is not None else ()
+                targets += external.names if external is not None else ()
+                depends += [gateway] if gateway else ()
+        made_from = tuple(dict.fromkeys(depends))
+        if addresses:
+            return Found(True, of_type(records.addresses(name, naming.ttl, addresses), type)), made_from
+        if targets:
+            return Found(True, (records.cname(name, targets[0], naming),)), made_from
+        return Found(bool(keys) or self._exists(name)), made_from
+
+    def why(self, name: str, origin: str) -> str:
+        """Why a name that is asked for has no address; empty where nobody asks for it, or it has one."""
+        for key in self._closest(name, origin)[0]:
+            if not self._exposed(key.partition("/")[0]):
+                continue
+            ways = list(self._ways(key))
+            if not any(external and (external.addresses or external.names) for _, external in ways):
+                return f"{spoken(key)} asks for it and has no address yet" + _of_gateways(ways)
+        return ""
+
+    def account(self, name: str, origin: str) -> dict[str, Any]:
+        """Who asks for a name, for a person."""
+        told = [
+            {"by": spoken(key), "hidden": not self._exposed(key.partition("/")[0])}
+            | {f"addresses{f' of {spoken(gateway)}' if gateway else ''}": _shown(external) for gateway, external in self._ways(key)}
+            for key in self._closest(name, origin)[0]
+        ]
+        return {"asked for": told} if told else {}
+
+    def _closest(self, name: str, origin: str) -> tuple[list[str], list[Key]]:
+        """The keys of who asks for a name, or for the closest wildcard above it; and the names that were looked at."""
+        above = name
+        looked: list[Key] = [name]
+        keys = self._of(name)
+        while not keys and not self._exists(above) and above != origin:
+            above = names.parent(above)
+            wildcard = f"*.{above.lstrip('.')}"
+            looked += [wildcard, above] if above != origin else [wildcard]
+            keys = self._of(wildcard)
+        return keys, looked
+
+    def _of(self, name: str) -> list[str]:
+        return [key for outside in self._every for key in outside.of(name)]
+
+    def _exists(self, name: str) -> bool:
+        return any(outside.exists(name) for outside in self._every)
+
+    def _ways(self, key: str) -> Iterator[tuple[str, External | None]]:
+        """Where an object is reached: its own load balancer, or its Gateways by their keys; None for one that is not there."""
+        store = self._store
+        entrance = store.entrances.get(key)
+        if entrance is None:
+            yield "", store.services[key].external
+        elif kind_of(key) == "Ingress":
+            yield "", entrance.external
+        else:
+            for gateway in entrance.gateways:
+                there = store.entrances.get(gateway)
+                yield gateway, there.external if there is not None else None
+
+
+def of_type(rrsets: tuple[RRset, ...], type: int) -> tuple[RRset, ...]:
+    """Those of addresses of a type; one of them for ANY (RFC 8482)."""
+    return rrsets[:1] if type == ANY else tuple(rrset for rrset in rrsets if rrset.type == type and type in (A, AAAA))
+
+
+def spoken(key: str) -> str:
+    """An object as a person calls it: Ingress shop/web."""
+    name, _, kind = key.partition(" ")
+    return f"{kind or SERVICE} {name}"
+
+
+def _of_gateways(ways: list[tuple[str, External | None]]) -> str:
+    """What is wrong with the Gateways of a route; nothing of what has a load balancer of its own."""
+    if not ways:
+        return ": no Gateway takes it"
+    said = [f"{spoken(of)} {'has none' if external is not None else 'does not exist'}" for of, external in ways if of]
+    return f": {', '.join(said)}" if said else ""
+
+
+def _shown(external: External | None) -> str:
+    if external is None:
+        return "it does not exist"
+    return ", ".join([*map(names.unpacked, external.addresses), *external.names]) or "none yet"
