@@ -252,7 +252,16 @@ def test_the_demo_serves_a_small_cluster(free_port: int, tmp_path: Path) -> None
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
-    heavy = {"aiohttp", "kubernetes", "yaml", "dns", "ctypes"}
+    heavy = {"aiohttp", "kubernetes", "yaml", "dns", "ctypes", "h2"}
     code = f"import sys, kdns.cli, kdns.commands.serve; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert "[]\n" == done.stdout
+
+
+@pytest.mark.parametrize(("upstream", "expected"), [("127.0.0.1 tls://127.0.0.1", []), ("https://127.0.0.1", ["h2", "hpack"])])
+def test_http_2_is_imported_where_an_upstream_is_asked_by_it(upstream: str, expected: list[str], tmp_path: Path) -> None:
+    corefile = f". {{\n    forward . {upstream}\n}}\n"
+    names = "{'h2', 'hpack'} & sys.modules.keys()"
+    code = f"import sys; from kdns.server.load import load; load({corefile!r}); print(sorted({names}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert f"{expected}\n" == done.stdout

@@ -5,6 +5,7 @@ targets.py     the words that name upstreams in a Corefile, and files of nameser
 outstanding.py questions that have no reply yet, by id (no I/O)
 udp.py         questions over UDP, from source ports that change
 tcp.py         questions over TCP and DNS over TLS, on connections that are kept
+https.py       questions over HTTPS, the same
 edns.py        whether EDNS passes to an upstream and back
 health.py      whether an upstream answers at all
 upstream.py    one upstream: all of the above

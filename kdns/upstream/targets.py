@@ -1,7 +1,8 @@
 """Which upstreams there are: the words that name them in a Corefile, and files of nameservers.
 
-A word is an address or a host name, with a port or without, `tls://` before it for DNS over TLS, `%NAME` after it
-for the name in the server's certificate; or a file such as /etc/resolv.conf, whose `nameserver` lines count.
+A word is an address or a host name, with a port or without, `tls://` before it for DNS over TLS, `https://` for DNS over
+HTTPS, `%NAME` after it for the name in the server's certificate; or a file such as /etc/resolv.conf, whose `nameserver` lines
+count.
 """
 
 import logging
@@ -17,7 +18,7 @@ from kdns.core.files import read_text
 
 log = logging.getLogger(__name__)
 
-SCHEMES = ("dns", "tls")
+SCHEMES = ("dns", "tls", "https")
 MOST_OCTETS, MOST_SERVERS = 1 << 16, 15  # of a file of nameservers; libc takes three servers
 
 
@@ -55,7 +56,7 @@ class Host(NamedTuple):
 
 
 class Tls(NamedTuple):
-    """How DNS over TLS is spoken: files, the name in the server's certificate, and what tells that a file has changed."""
+    """How TLS is spoken: files, the name in the server's certificate, and what tells that a file has changed."""
 
     cert: str = ""
     key: str = ""
@@ -68,9 +69,11 @@ class Tls(NamedTuple):
         files = [Path(path).stat() for path in (self.cert, self.key, self.ca) if path]
         return self._replace(stamps=tuple((stat.st_mtime_ns, stat.st_size) for stat in files))
 
-    def context(self) -> ssl.SSLContext:
-        """OSError (ssl.SSLError is one) where a file is not what it should be."""
+    def context(self, protocol: str = "") -> ssl.SSLContext:
+        """With a protocol to ask for inside (ALPN); OSError (ssl.SSLError is one) where a file is not what it should be."""
         context = ssl.create_default_context(cafile=self.ca or None)
+        if protocol:
+            context.set_alpn_protocols([protocol])
         if self.cert:
             context.load_cert_chain(self.cert, self.key)
         return context
@@ -81,10 +84,12 @@ def target(word: str, root: str = "") -> Target | Host | str:
     scheme, _, rest = word.rpartition("://")
     scheme = scheme or "dns"
     if scheme not in SCHEMES:
-        raise ValueError(f"'{word}': {scheme}:// is not served by kdns; {' and '.join(f'{one}://' for one in SCHEMES)} are")
+        raise ValueError(f"'{word}': {scheme}:// is not served by kdns; {', '.join(f'{one}://' for one in SCHEMES)} are")
     address, server_name = rest, ""
     if scheme != "dns" and (match := re.fullmatch(r"(.*?)%([^%:\]]+)(\]?)((?::[0-9]+)?)", rest)):
         server_name, address = match[2], match[1] + match[3] + match[4]
+    if scheme == "https" and "/" in address:
+        raise ValueError(f"'{word}': DNS over HTTPS is asked at /dns-query: write no path")
     try:
         host, port = host_port(address, PORTS[scheme])
     except ValueError:

@@ -8,6 +8,7 @@ other. A connection that the upstream had closed meanwhile costs one more attemp
 import asyncio
 import ssl
 import time
+from collections.abc import Callable
 
 from kdns.errors import Closed, UpstreamError
 from kdns.upstream.outstanding import Outstanding
@@ -18,6 +19,27 @@ CONNECTIONS = 16  # to one upstream
 QUESTIONS = 1000  # under way on one connection
 LIES = 64  # messages that are no reply to an outstanding question, which end a connection
 CONNECT = 5.0  # seconds that a connection may take to be had
+
+
+async def opened(
+    protocol: Callable[[], asyncio.Protocol], address: tuple[str, int], source: str, tls: ssl.SSLContext | None, server_name: str
+) -> UpstreamError | None:
+    """Open a connection; why it could not be had, or None. What must be in a certificate is the name, else the address."""
+    try:
+        async with asyncio.timeout(CONNECT):
+            await asyncio.get_running_loop().create_connection(
+                protocol, *address, ssl=tls, server_hostname=(server_name or address[0]) if tls else None,
+                local_addr=(source, 0) if source else None,
+            )  # fmt: skip
+    except ssl.SSLCertVerificationError as error:
+        return UpstreamError(f"its certificate: {error.verify_message or error.reason}")
+    except ssl.SSLError as error:
+        return UpstreamError(f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}")
+    except TimeoutError:
+        return UpstreamError("no connection in time")
+    except OSError as error:
+        return UpstreamError(reason(error))
+    return None
 
 
 class Stream(asyncio.Protocol):
@@ -40,21 +62,9 @@ class Stream(asyncio.Protocol):
 
     async def _open(self) -> None:
         dial = self._streams
-        source = (dial.source, 0) if dial.source else None
-        server_name = (dial.server_name or dial.address[0]) if dial.tls else None
-        try:
-            async with asyncio.timeout(CONNECT):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: self, *dial.address, ssl=dial.tls, server_hostname=server_name, local_addr=source
-                )
-        except ssl.SSLCertVerificationError as error:
-            self.end(UpstreamError(f"its certificate: {error.verify_message or error.reason}"))
-        except ssl.SSLError as error:
-            self.end(UpstreamError(f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"))
-        except TimeoutError:
-            self.end(UpstreamError("no connection in time"))
-        except OSError as error:
-            self.end(UpstreamError(reason(error)))
+        error = await opened(lambda: self, dial.address, dial.source, dial.tls, dial.server_name)
+        if error is not None:
+            self.end(error)
 
     async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
         id, replied = self.outstanding.add(question, expires)

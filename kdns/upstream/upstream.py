@@ -12,7 +12,7 @@ import ssl
 import struct
 import time
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING
 
 import asyncio_dgram
 
@@ -30,6 +30,9 @@ from kdns.upstream.tallies import Tallies
 from kdns.upstream.targets import Target, Tls
 from kdns.upstream.tcp import Streams
 from kdns.upstream.udp import connected, Datagrams, reason
+
+if TYPE_CHECKING:
+    from kdns.upstream.https import Https
 
 TICK = 0.05  # seconds by which a time limit may be late
 CHECK = 1.0  # seconds that a check waits for its reply
@@ -50,6 +53,7 @@ class Terms(NamedTuple):
     force_tcp: bool = False
     tls: Tls = Tls()
     edns_options: frozenset[int] = frozenset()  # codes of the client's EDNS options that go through, both ways
+    doh_method: str = "POST"
     random_case: bool = False  # over UDP letters of the name are upper or lower case by chance (0x20)
 
 
@@ -71,21 +75,29 @@ class Upstream(Kept):
         self._to, self._made = (self.name,), Made("forward", self.name)
         address = (target.host, target.port)
         self._datagrams = Datagrams(address, terms.source, tallies.reuse(self.name, "udp"), terms.random_case)
-        self._streams = Streams(
-            address, terms.source, terms.expire, terms.max_age, terms.max_idle,
-            tallies.reuse(self.name, "tcp-tls" if target.encrypted else "tcp"),
-            context if target.encrypted else None, target.server_name or terms.tls.server_name or target.name,
-        )  # fmt: skip
+        self._streams = self._dialled(context, target.server_name or terms.tls.server_name or target.name)
         self.health = HealthChecks(self.name, self._check, terms.interval, terms.max_fails)
         self.edns = Edns(self._check_edns)
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
         tallies.states[self.name] = self._state
 
+    def _dialled(self, context: ssl.SSLContext | None, server_name: str) -> "Streams | Https":
+        """Its connections."""
+        address, terms, reuse = (self.target.host, self.target.port), self._terms, self._tallies.reuse
+        if self.target.scheme == "https":
+            from kdns.upstream.https import Https
+
+            assert context is not None
+            count = reuse(self.name, "https")
+            return Https(address, terms.source, terms.expire, terms.max_age, count, context, server_name, terms.doh_method)
+        count = reuse(self.name, "tcp-tls" if context else "tcp")
+        return Streams(address, terms.source, terms.expire, terms.max_age, terms.max_idle, count, context, server_name)
+
     async def ask(self, query: Query, tcp: bool, timeout: float, size: int, after_silence: bool = False) -> Response:
         """What the upstream says, within so many seconds; UpstreamError where it says nothing that can be used.
 
-        `tcp` asks over TCP, which DNS over TLS always is; `size` is the octets of UDP payload that we take;
+        `tcp` asks over TCP, as encrypted upstreams always are; `size` is the octets of UDP payload that we take;
         `after_silence`: the same question had no reply, from this upstream or another.
         """
         if self._closed:

@@ -14,6 +14,8 @@ from kdns.cluster.apiserver import source as apiserver
 from kdns.core.generation import Generation
 from kdns.errors import CorefileError
 from kdns.server.run import Server
+from kdns.upstream.resolving import Resolver
+from kdns.upstream.upstream import Upstream
 from tests.support import ROOT
 from tests.support.certificates import Authority
 from tests.support.fake_apiserver import FakeApiServer
@@ -73,7 +75,11 @@ def test_an_example_starts(corefile: str, free_port: int, tmp_path: Path, monkey
             ports[address] = unused()
         http(self, f"127.0.0.1:{ports[address]}", path, answer)
 
+    async def nobody(self) -> list[Upstream]:  # type: ignore[no-untyped-def]
+        return []
+
     monkeypatch.setattr(Generation, "http", on_a_free_port)
+    monkeypatch.setattr(Resolver, "_asked", nobody)  # who is elsewhere
     monkeypatch.chdir(ROOT)
     if "\n    tls " in corefile:
         pair = Authority(tmp_path).sign("dns.example")

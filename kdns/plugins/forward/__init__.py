@@ -39,6 +39,7 @@ Syntax
         read_timeout DURATION
         max_fails COUNT
         max_connect_attempts COUNT
+        doh_method GET|POST
         tls [CERT KEY] [CA]
         tls_servername NAME
         policy random|round_robin|sequential|fastest
@@ -55,17 +56,19 @@ Syntax
     }
 
     FROM                  a zone, or a prefix such as 10.0.0.0/8 for its reverse zones.
-    TO                    up to 15: an address or a host name, with a port or without; tls:// before it for DNS over TLS and
-                          %NAME after it for the name in its certificate; or a file such as /etc/resolv.conf.
+    TO                    up to 15: an address or a host name, with a port or without; tls:// before it for DNS over TLS, or
+                          https:// for DNS over HTTPS, by HTTP/2 at /dns-query, and %NAME after it for the name in its
+                          certificate; or a file such as /etc/resolv.conf.
     except                names in these zones pass.
     force_tcp             TCP, whatever the query came over.
     prefer_udp            UDP, whatever the query came over, and TCP again where the reply is truncated.
     expire                a connection that is unused for so long is closed (10s).
     max_age               a connection is not used for longer (0: no limit); at least `expire`.
-    max_idle_conns        so many idle connections are kept (0: no limit).
+    max_idle_conns        of TCP and TLS so many idle connections are kept (0: no limit).
     read_timeout          how long one upstream has for its reply (2s).
     max_fails             an upstream is down after so many failed checks in a row (2); 0: never, and no checks.
     max_connect_attempts  failed attempts for one query (twice as many as there are upstreams); 0: no limit.
+    doh_method            how https:// upstreams are asked (POST).
     tls                   a certificate and its key to show, a CA to trust in place of the system's.
     tls_servername        the name in the upstreams' certificates; else their host name, or their addresses, must be in them.
     policy                which upstream first: by chance, in turn, in the order given, or the one with the lowest latency,
@@ -100,6 +103,7 @@ Metrics
 Differences
     - Clients' EDNS options are passed on by choice only (`edns_options`).
     - An upstream that failed once is asked last until it answers; a file such as /etc/resolv.conf is read again when it changes.
+    - https:// is HTTP/2 alone, and a redirect is not followed.
     - Host names are resolved again when their TTLs are over, and a start does not fail where they cannot be; /etc/hosts and
       search lists are not looked at. A host name is what must be in the certificate, where nothing else is said.
 
@@ -123,6 +127,12 @@ Examples
                 tls_servername dns.quad9.net
                 health_check 5s
             }
+        }
+
+    The same over HTTPS, by its name, which must be in its certificate:
+
+        . {
+            forward . https://dns.quad9.net
         }
 
     A resolver by the name of its Service, which the cluster's DNS knows:
@@ -154,6 +164,7 @@ from kdns.upstream.tallies import Tallies
 from kdns.upstream.targets import Host, Target, target, Tls
 from kdns.upstream.upstream import Upstream
 
+ALPN = {"https": "h2"}  # what is to be spoken inside TLS, by scheme
 WATCH = 1.0  # seconds between looks at a file
 
 
@@ -201,7 +212,7 @@ class Forward(Plugin):
         return self.block.keep(("forward resolver", *hosts, asked, source), lambda: Resolver(hosts, asked, source))
 
     def _tls(self, targets: list[Target | Host | str]) -> Tls:
-        """How DNS over TLS is spoken; ValueError where files are not what they should be."""
+        """How TLS is spoken; ValueError where files are not what they should be."""
         named = [one for one in targets if not isinstance(one, str) and one.server_name]
         if named and self.options.tls_servername:
             raise ValueError(f"tls_servername and '%{named[0].server_name}' exclude each other: keep one")
@@ -218,7 +229,8 @@ class Forward(Plugin):
     def _upstream(self, target: Target) -> Upstream:
         """An upstream, shared with whoever asks it in the same way, and kept over a reload."""
         terms, keep = self._terms, self.block.keep
-        context = keep(("forward tls", terms.tls), terms.tls.context) if target.encrypted else None
+        inside = ALPN.get(target.scheme, "")
+        context = keep(("forward tls", terms.tls, inside), lambda: terms.tls.context(inside)) if target.encrypted else None
         return keep(("forward", target, terms), lambda: Upstream(target, terms, self._tallies, context))
 
     async def answer(self, query: Query, next: Handler) -> Answer:

@@ -90,6 +90,7 @@ class Options:
     read_timeout: float = option(duration(low=0.001), 2.0)
     max_fails: int = option(integer(0, 2**32 - 1), Terms().max_fails)
     max_connect_attempts: int | None = option(integer(0, 2**32 - 1))
+    doh_method: str = option(choice("GET", "POST"), "POST")
     tls: tuple[str, str, str] = option(tls_files, ("", "", ""))
     tls_servername: str = option(word, "")
     policy: str = option(choice(*POLICIES), "random")
@@ -113,7 +114,7 @@ class Options:
         return Terms(
             expire=self.expire, max_age=self.max_age, max_idle=self.max_idle_conns, max_fails=self.max_fails,
             source=self.source_address, force_tcp=self.force_tcp, tls=tls, random_case=self.use_caps_for_id,
-            **(self.health_check or {}),
+            doh_method=self.doh_method, **(self.health_check or {}),
         )  # fmt: skip
 
     def attempts(self, tallies: Tallies) -> Attempts:

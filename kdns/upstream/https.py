@@ -1,0 +1,294 @@
+"""Questions to one upstream by DNS over HTTPS (RFC 8484), over HTTP/2.
+
+One connection carries many questions at once, each a stream of it; another one is opened only where those that are open take no
+more. Questions have the id 0, so that what is between may keep replies (RFC 8484 4.1); which reply is whose the stream tells.
+
+Frames, header compression and flow control are the affair of package h2, which is imported with this module: where an upstream
+is https://, and only there. HTTP/1.1 is not spoken: RFC 8484 5.2 recommends HTTP/2 at least.
+"""
+
+import asyncio
+import base64
+import re
+import ssl
+import time
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+
+from kdns.errors import Closed, Garbage, NoReply, UpstreamError
+from kdns.upstream.outstanding import answers
+from kdns.upstream.tallies import Reuse
+from kdns.upstream.tcp import opened
+
+PATH = "/dns-query"
+TYPE = "application/dns-message"
+PROTOCOL = "h2"  # what is to be spoken inside TLS (ALPN)
+CONNECTIONS = 4  # to one upstream
+QUESTIONS = 250  # under way on one connection, where the upstream does not want fewer
+LARGEST = 65535  # octets of a reply
+HEADERS = 16384  # octets of the headers of a reply
+UNTAKEN = 1 << 20  # octets that the upstream may leave untaken
+
+
+class _Connection(H2Connection):
+    MAX_CLOSED_STREAMS = 1024  # that are remembered, for what comes late
+
+
+class Asked:
+    """A question that waits, until a time of time.monotonic(); and as much of its reply as there is."""
+
+    def __init__(self, question: bytes, began: float, expires: float) -> None:
+        self.question, self.began, self.expires = question, began, expires
+        self.replied: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.stream = 0  # the one that it was sent on
+        self.status, self.type = 0, b""
+        self.body = bytearray()
+
+    def fail(self, error: UpstreamError) -> None:
+        if not self.replied.done():
+            self.replied.set_exception(error)
+
+    def finish(self) -> None:
+        """The reply is whole: is it one?"""
+        if 300 <= self.status < 400:
+            self.fail(UpstreamError(f"it redirects (HTTP status {self.status}): name the server that it leads to"))
+        elif self.status != 200:
+            self.fail(UpstreamError(f"it answers with HTTP status {self.status}"))
+        elif self.type.partition(b";")[0].strip().lower() != TYPE.encode():
+            self.fail(Garbage(f"its reply is not of the type {TYPE}"))
+        elif not answers(bytes(self.body), self.question):
+            self.fail(Garbage("its reply is to another question"))
+        elif not self.replied.done():
+            self.replied.set_result(bytes(self.body))
+
+
+class Session(asyncio.Protocol):
+    """One connection, from before it is made. Questions asked before are sent once it is."""
+
+    def __init__(self, https: "Https", now: float) -> None:
+        self.born = self.used = self.heard = now
+        self.usable = True
+        self._https = https
+        self._asked: dict[int, Asked] = {}  # by stream
+        self._unsent: list[tuple[Asked, bytes]] = []
+        self._transport: asyncio.Transport | None = None
+        self._h2 = _Connection(H2Configuration(client_side=True, header_encoding=None))
+        wanted = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: HEADERS}
+        self._h2.local_settings = Settings(client=True, initial_values=wanted)
+        self._opening = asyncio.get_running_loop().create_task(self._open())
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None
+
+    @property
+    def under_way(self) -> int:
+        return len(self._asked) + len(self._unsent)
+
+    @property
+    def room(self) -> bool:
+        """Does it take another question?"""
+        return self.usable and self.under_way < min(QUESTIONS, self._h2.remote_settings.max_concurrent_streams)
+
+    async def _open(self) -> None:
+        https = self._https
+        error = await opened(lambda: self, https.address, https.source, https.context, https.server_name)
+        if error is not None:
+            self.end(error)
+
+    async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
+        asked = Asked(question, time.monotonic(), expires)
+        if self._transport is None:
+            self._unsent.append((asked, body))
+        else:
+            self._send(asked, body)
+            self._flush()
+        try:
+            return await asked.replied
+        finally:
+            self._drop(asked)
+
+    def _send(self, asked: Asked, body: bytes) -> None:
+        headers, content = self._https.request(body)
+        try:
+            asked.stream = self._h2.get_next_available_stream_id()
+            self._h2.send_headers(asked.stream, headers, end_stream=not content)
+            self._asked[asked.stream] = asked
+            if content:
+                self._h2.send_data(asked.stream, content, end_stream=True)
+        except ProtocolError:  # no more streams, or no room in its window
+            self.usable = False
+            asked.fail(Closed("it takes no more questions"))
+
+    def _drop(self, asked: Asked) -> None:
+        """Whoever asked does not wait any more: nor is the upstream to go on."""
+        if self._asked.pop(asked.stream, None) is not None:
+            self._cancel(asked.stream)
+        elif self._unsent:
+            self._unsent = [one for one in self._unsent if one[0] is not asked]
+
+    def _cancel(self, stream: int) -> None:
+        try:
+            self._h2.reset_stream(stream, ErrorCodes.CANCEL)
+        except ProtocolError:  # it has ended
+            return
+        self._flush()
+
+    def _flush(self) -> None:
+        octets = self._h2.data_to_send()
+        if octets and self._transport is not None:
+            self._transport.write(octets)
+            if self._transport.get_write_buffer_size() > UNTAKEN:
+                self.end(UpstreamError("it does not take what is sent"))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self.usable:
+            transport.abort()
+            return
+        if transport.get_extra_info("ssl_object").selected_alpn_protocol() != PROTOCOL:
+            self.end(UpstreamError("it speaks no HTTP/2"))
+            return
+        self._h2.initiate_connection()
+        unsent, self._unsent = self._unsent, []
+        for asked, body in unsent:
+            self._send(asked, body)
+        self._flush()
+
+    def data_received(self, octets: bytes) -> None:
+        self.used = self.heard = time.monotonic()
+        try:
+            for event in self._h2.receive_data(octets):
+                self._take(event)
+        except ProtocolError as error:
+            self.end(UpstreamError(f"its HTTP/2 is broken ({type(error).__name__})"))
+        self._flush()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, ConnectionTerminated):
+            self.end(Closed("it ended the connection"))
+            return
+        if isinstance(event, DataReceived):
+            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
+        stream: int = getattr(event, "stream_id", 0)
+        asked = self._asked.get(stream)
+        if asked is None:
+            return
+        if isinstance(event, ResponseReceived):
+            headers: dict[bytes, bytes] = dict(event.headers)
+            status = headers.get(b":status", b"")
+            asked.status, asked.type = int(status) if re.fullmatch(b"[0-9]{3}", status) else 0, headers.get(b"content-type", b"")
+        elif isinstance(event, DataReceived):
+            asked.body += event.data
+            if len(asked.body) > LARGEST:
+                asked.fail(Garbage(f"its reply has more than {LARGEST} octets"))
+                self._drop(asked)
+        elif isinstance(event, StreamEnded):
+            del self._asked[stream]
+            asked.finish()
+        elif isinstance(event, StreamReset):
+            del self._asked[stream]
+            asked.fail(UpstreamError("it refused the question (HTTP/2 RST_STREAM)"))
+
+    def expire(self, now: float) -> None:
+        """NoReply for those who waited long enough; where nothing at all came meanwhile, the connection may be dead."""
+        for asked in [*self._asked.values(), *(asked for asked, _ in self._unsent)]:
+            if asked.expires <= now:
+                asked.fail(NoReply("no reply in time"))
+                if self.connected and self.heard < asked.began:
+                    self.usable = False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.end(Closed("it closed the connection"))
+
+    def end(self, error: UpstreamError) -> None:
+        """No more: who waits is told why."""
+        self.usable = False
+        self._https.gone(self)
+        for asked in [*self._asked.values(), *(asked for asked, _ in self._unsent)]:
+            asked.fail(error)
+        self._asked.clear()
+        self._unsent.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def ended(self) -> None:
+        """Wait until nothing of it is left."""
+        self.end(UpstreamError("the server is ending"))
+        self._opening.cancel()
+        await asyncio.gather(self._opening, return_exceptions=True)
+
+
+class Https:
+    """The connections to one upstream. `idle` seconds unused close one, `age` seconds (0: none) end its use.
+
+    `server_name` is in its certificate; `method`: POST or GET.
+    """
+
+    def __init__(
+        self, address: tuple[str, int], source: str, idle: float, age: float, reuse: Reuse, context: ssl.SSLContext,
+        server_name: str, method: str,
+    ) -> None:  # fmt: skip
+        self.address, self.source, self.context, self.server_name = address, source, context, server_name or address[0]
+        self._idle, self._age, self._reuse, self._method = idle, age, reuse, method
+        host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
+        self._authority = host if address[1] == 443 else f"{host}:{address[1]}"
+        self._open: list[Session] = []
+
+    def request(self, message: bytes) -> tuple[list[tuple[str, str]], bytes]:
+        """The headers and the body that ask a message."""
+        headers = [(":method", self._method), (":scheme", "https"), (":authority", self._authority)]
+        if self._method == "GET":
+            text = base64.urlsafe_b64encode(message).rstrip(b"=").decode()
+            return [*headers, (":path", f"{PATH}?dns={text}"), ("accept", TYPE)], b""
+        length = str(len(message))
+        return [*headers, (":path", PATH), ("accept", TYPE), ("content-type", TYPE), ("content-length", length)], message
+
+    async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
+        """Send a message (all but its id) whose question section is given; the reply, or UpstreamError."""
+        while True:
+            session = self._session(time.monotonic())
+            kept = session.connected
+            try:
+                return await session.ask(b"\0\0" + body, question, expires)
+            except Closed:
+                if not kept:
+                    raise
+
+    def _session(self, now: float) -> Session:
+        for session in self._open:
+            if session.room and not (self._age and now - session.born >= self._age):
+                self._reuse.hits += 1
+                break
+        else:
+            if len(self._open) >= CONNECTIONS:
+                raise UpstreamError("it takes no more questions at once")
+            self._reuse.misses += 1
+            session = Session(self, now)
+            self._open.append(session)
+        session.used = now
+        return session
+
+    def gone(self, session: Session) -> None:
+        if session in self._open:
+            self._open.remove(session)
+
+    def sweep(self, now: float) -> bool:
+        """End the waiting that is over, close connections that are idle, old or dead; is any left open?"""
+        for session in list(self._open):
+            session.expire(now)
+            if session.under_way or not session.connected:
+                continue
+            if not session.usable or now - session.used >= self._idle or (self._age and now - session.born >= self._age):
+                session.end(Closed("it was idle"))
+        return bool(self._open)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(session.ended() for session in list(self._open)))
+        await asyncio.sleep(0)  # transports close their sockets one turn of the loop after abort
