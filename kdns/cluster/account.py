@@ -7,7 +7,7 @@ a resourceVersion and an age are not known here.
 from typing import Any
 
 from kdns.cluster.answers import Answers
-from kdns.cluster.columns import endpoints, hostnames_of
+from kdns.cluster.columns import endpoints, hostnames_of, unready_of
 from kdns.cluster.objects import Port, Slice
 from kdns.dns import names
 
@@ -58,12 +58,11 @@ def _slice(s: Slice) -> dict[str, Any]:
         ]
     else:
         every = hostnames[:MOST]
-    out = s.unready[1:-1].split("\0") if s.unready else []
     return {
         "slice": s.key,
         "ports": _ports(s.ports),
         "in": [f"{endpoint}: ready" for endpoint in every],
-        "out": [f"{endpoint}: not ready" for endpoint in out],
+        "out": [f"{endpoint}: not ready" for endpoint in unready_of(s)],
         "endpoints": s.total,
     }
 

@@ -12,13 +12,13 @@ from typing import Any
 from kdns.cluster import reasons, records
 from kdns.cluster.members import Naming
 from kdns.cluster.objects import Service, Slice
-from kdns.cluster.reasons import Reasons
+from kdns.cluster.reasons import reason, Reasons
 from kdns.cluster.records import Found
 from kdns.cluster.store import Store
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import ExtendedError, Key, Made, Response, RRset
-from kdns.dns.types import ANY, NS, PTR, SOA, TXT, TYPES
+from kdns.dns.response import Answer, ExtendedError, Key, Made, replace, Response, RRset
+from kdns.dns.types import ANY, CNAME, NOERROR, NS, PTR, SOA, TXT
 from kdns.dns.zone import Apex
 
 VERSION_RDATA = b"\x051.1.0"
@@ -26,7 +26,21 @@ VERSION_TTL = 28800  # seconds, of the schema's version (specification 2.2)
 A_WHILE = 1.0  # seconds that an answer is good for which shows a part of what there is
 NAME = "kubernetes"
 MADE = Made(NAME)
-OTHER = 0  # the extended error that only its text explains (RFC 8914 4.1)
+NO_SERVICE = reason("names of Services stand below it: SERVICE.NAMESPACE.svc")
+NO_POD = reason("names of Pods stand below it: 10-0-0-1.NAMESPACE.pod")
+NO_PODS = reason(
+    "names of Pods are not served (pods disabled)", "the Corefile's kubernetes serves them with pods insecure or pods verified"
+)
+NO_ADDRESS = reason("it is no address: 1.0.0.10.in-addr.arpa stands for 10.0.0.1")
+ONLY_PTR = reason("an address has PTR records only")
+ONLY_TXT = reason("it has a TXT record only")
+APEX = reason("the apex of the zone has SOA and NS only")
+NAME_SERVER = reason("ns.dns has the addresses of the Service that was asked")
+ABOVE = reason("names of addresses stand below it")
+NOTHING_BELOW = reason("no Service and no endpoint has an address below it")
+
+
+Why = Callable[..., ExtendedError]
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class Schema:
     ignore_empty: bool = False
     zonal: bool = False
     namespaces: frozenset[str] = field(default_factory=frozenset)  # none: all
+    labels: str = ""  # a selector: only objects that match it are known
     namespace_labels: Callable[[Mapping[str, str]], bool] | None = None
 
 
@@ -58,7 +73,7 @@ class Answers:
         }
         self.origin = forward[0]  # where PTR records point
         self._primary = self.naming[self.origin]
-        self.reasons = Reasons(store, self.exposed, told)
+        self.reasons = Reasons(store, self.exposed, told, options.labels)
 
     def look(self, query: Query, origin: str, room: int) -> Response:
         """What the name asked has of the type asked, in the zone of that origin; `room` octets of records are enough."""
@@ -77,7 +92,7 @@ class Answers:
                 return self._pod(below[:-1], query, origin)
             case "dns-version" if len(below) == 1:
                 if type not in (TXT, ANY):
-                    return self._nothing(query, True, origin, (), "it has a TXT record only")
+                    return self._nothing(query, True, origin, (), ONLY_TXT)
                 return self._found(Found(True, (RRset(name, TXT, VERSION_TTL, (VERSION_RDATA,)),)), ())
         return self._nothing(query, False, origin, (), self.reasons.outside, query, below, origin)
 
@@ -92,13 +107,22 @@ class Answers:
         )
 
     def _nothing(
-        self, query: Query, exists: bool, origin: str, depends: tuple[Key, ...] | None, why: Callable[..., str] | str, *of: Any
+        self, query: Query, exists: bool, origin: str, depends: tuple[Key, ...] | None, why: ExtendedError | Why, *of: Any
     ) -> Response:
         """NODATA or NXDOMAIN, and why: what a function says of some things, where somebody reads it."""
         error = None
         if self.reasons.wanted(query):
-            error = ExtendedError(OTHER, why if isinstance(why, str) else why(*of))
+            error = why if isinstance(why, ExtendedError) else why(*of)
         return self.apexes[origin].negative(exists, self.store.serial, depends, error)
+
+    def completed(self, query: Query, alias: Response, found: Answer) -> Answer:
+        """An ExternalName with what its target has; where that is nothing, also why, and whose alias it is."""
+        if not isinstance(found, Response) or (found.rcode == NOERROR and (not found.authority or _has_records(found))):
+            return found
+        if not self.reasons.wanted(query):
+            return found
+        target = names.text(alias.answer[-1].rdata[0].lower())
+        return replace(found, error=reasons.nowhere(found, str(alias.depends[0]), target))
 
     def exposed(self, namespace: str) -> bool:
         """Are the objects of a namespace to be seen?"""
@@ -123,11 +147,11 @@ class Answers:
 
     def _svc(self, below: list[str], query: Query, origin: str, room: int) -> Response:
         if not below:
-            return self._nothing(query, True, origin, (), "names of Services stand below it: SERVICE.NAMESPACE.svc")
+            return self._nothing(query, True, origin, (), NO_SERVICE)
         namespace = below[-1]
         if len(below) == 1:
             if namespace in self.store.namespaces:
-                return self._nothing(query, True, origin, (namespace,), f"names of Services stand below namespace '{namespace}'")
+                return self._nothing(query, True, origin, (namespace,), reasons.above, "Services", namespace)
             return self._nothing(query, False, origin, (namespace,), self.reasons.namespace, query, namespace)
         key = f"{namespace}/{below[-2]}"
         service = self.store.services.get(key)
@@ -140,7 +164,7 @@ class Answers:
         target = records.alias(service, slices)
         if target is not None:
             if len(below) > 2:
-                return self._nothing(query, False, origin, depends, f"Service {key} is an alias of {target}, nothing is below it")
+                return self._nothing(query, False, origin, depends, reasons.below_alias, key, target)
             return self._found(Found(True, (records.cname(query.name, target, self.naming[origin]),)), depends)
         zonal = self.options.zonal and below[-3:-2] == ["_zone"]  # computed names: there is no need of an endpoint
         if not zonal and not self.visible(service, slices):
@@ -150,25 +174,26 @@ class Answers:
             why = self.reasons.below
             return self._nothing(query, found.exists, origin, depends, why, query, service, slices, below[:-2], found.exists)
         if service.ips and not records.has_endpoints(slices) and not self.options.noendpoints and self.reasons.wanted(query):
-            return self._found(found, depends, ExtendedError(OTHER, reasons.unready(service, slices)))
+            return self._found(found, depends, reasons.unready(service, slices))
         return self._found(found, depends)
 
-    def _unready(self, service: Service, slices: tuple[Slice, ...]) -> str:
+    def _unready(self, service: Service, slices: tuple[Slice, ...]) -> ExtendedError:
         if self.options.noendpoints:
-            return f"Service {service.key} has endpoints only, and they have no names here (noendpoints)"
+            text = f"Service {service.key} has endpoints only, and they have no names here (noendpoints)"
+            return reason(text, "the Corefile's kubernetes serves them without noendpoints")
         return reasons.unready(service, slices)
 
     def _pod(self, below: list[str], query: Query, origin: str) -> Response:
         if not below:
-            return self._nothing(query, True, origin, (), "names of Pods stand below it: 10-0-0-1.NAMESPACE.pod")
+            return self._nothing(query, True, origin, (), NO_POD)
         namespace = below[-1]
         depends: tuple[Key, ...] = (namespace,)
         if self.options.pods == "disabled":
-            return self._nothing(query, False, origin, depends, "names of Pods are not served (pods disabled)")
+            return self._nothing(query, False, origin, depends, NO_PODS)
         if namespace not in self.store.namespaces or not self.exposed(namespace):
             return self._nothing(query, False, origin, depends, self.reasons.namespace, query, namespace)
         if len(below) == 1:
-            return self._nothing(query, True, origin, depends, f"names of Pods stand below namespace '{namespace}'")
+            return self._nothing(query, True, origin, depends, reasons.above, "Pods", namespace)
         address = names.undashed(below[0]) if len(below) == 2 else None
         if address is None:
             return self._nothing(query, False, origin, depends, reasons.pod, ".".join(below[:-1]), namespace, None)
@@ -178,24 +203,23 @@ class Answers:
                 return self._nothing(query, False, origin, depends, reasons.pod, below[0], namespace, address)
         (rrset,) = records.addresses(query.name, self.options.ttl, (address,))
         if query.type not in (rrset.type, ANY):
-            return self._nothing(query, True, origin, depends, f"it has {TYPES[rrset.type]} only, as the address in it")
+            return self._nothing(query, True, origin, depends, reasons.of_the_address, rrset.type)
         return self._found(Found(True, (rrset,)), depends)
 
     def _pointers(self, query: Query, origin: str) -> Response:
         prefix = names.reverse_prefix(query.name)
         if prefix is None:
-            return self._nothing(query, False, origin, (), "it is no address: 1.0.0.10.in-addr.arpa stands for 10.0.0.1")
+            return self._nothing(query, False, origin, (), NO_ADDRESS)
         address, bits = prefix
         if bits < 8 * len(address):  # above addresses: nobody keeps it, or each change would forget 31 prefixes
             exists = any(map(self._has_name, self.store.addresses_within(address, bits)))
-            why = "names of addresses stand below it" if exists else "no Service and no endpoint has an address below it"
-            return self._nothing(query, exists, origin, None, why)
+            return self._nothing(query, exists, origin, None, ABOVE if exists else NOTHING_BELOW)
         called = self.names_of(address)
         depends: tuple[Key, ...] = (address,)
         if not called:
-            return self._nothing(query, False, origin, depends, reasons.pointer, address)
+            return self._nothing(query, False, origin, depends, reasons.pointer, self.store, address)
         if query.type not in (PTR, ANY):
-            return self._nothing(query, True, origin, depends, "an address has PTR records only")
+            return self._nothing(query, True, origin, depends, ONLY_PTR)
         return self._found(Found(True, (RRset(query.name, PTR, self.options.ttl, tuple(map(names.wire, called))),)), depends)
 
     def _has_name(self, address: bytes) -> bool:
@@ -224,7 +248,7 @@ class Answers:
             target = names.wire("ns.dns." + origin.lstrip("."))
             return self._found(Found(True, (RRset(origin, NS, self.options.ttl, (target,)),), self.front(query, origin)), None)
         if query.type not in (SOA, ANY):
-            return self._nothing(query, True, origin, (".",), "the apex of the zone has SOA and NS only")
+            return self._nothing(query, True, origin, (".",), APEX)
         return self._found(Found(True, (self.apexes[origin].soa(self.store.serial),)), (".",))
 
     def _name_server(self, below: list[str], query: Query, origin: str) -> Response:
@@ -232,7 +256,7 @@ class Answers:
         rrsets = self.front(query, origin) if len(below) == 2 else ()
         answer = tuple(r for r in rrsets if query.type in (r.type, ANY))[:1]
         if not answer:
-            return self._nothing(query, True, origin, None, "ns.dns has the addresses of the Service that was asked")
+            return self._nothing(query, True, origin, None, NAME_SERVER)
         return self._found(Found(True, answer), None)
 
     def front(self, query: Query, origin: str) -> tuple[RRset, ...]:
@@ -247,6 +271,11 @@ class Answers:
         except ValueError:
             return []
         return [service for key in keys if (service := self.store.services.get(key))]
+
+
+def _has_records(found: Response) -> bool:
+    """Does the answer have more than aliases?"""
+    return any(rrset.type != CNAME for rrset in found.answer)
 
 
 def is_reverse(name: str) -> bool:

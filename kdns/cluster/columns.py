@@ -33,6 +33,11 @@ def hostname_places(s: Slice, label: str) -> list[int]:
     return places
 
 
+def unready_of(s: Slice) -> list[str]:
+    """What the first endpoints of a slice that are not ready are called, with GOING behind those that are about to end."""
+    return s.unready[1:-1].split("\0") if s.unready else []
+
+
 def address_places(s: Slice, address: bytes) -> list[int]:
     """Which endpoints of a slice have an address."""
     places: list[int] = []

@@ -21,6 +21,7 @@ SERVICE_NAME = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 LONGEST_SELECTOR = 80  # characters that are kept of a selector
+GOING = " (terminating)"
 UNREADY = 20  # endpoints of a slice that are not ready of which is kept what they are called
 
 # ---------------------------------------------------------------- what the API says
@@ -70,6 +71,7 @@ class TargetRef(Struct, gc=False):
 
 class Conditions(Struct, gc=False):
     ready: bool | None = None
+    terminating: bool | None = None
 
 
 class EndpointObject(Struct, gc=False):
@@ -291,7 +293,8 @@ def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice |
 
 def _called(e: EndpointObject) -> str:
     """What a person knows an endpoint by."""
-    return e.hostname or _pod_name(e.targetRef) or (e.addresses[0] if e.addresses else "?")
+    called = e.hostname or _pod_name(e.targetRef) or (e.addresses[0] if e.addresses else "?")
+    return called + GOING if e.conditions and e.conditions.terminating else called
 
 
 def _pod_name(ref: TargetRef | None) -> str | None:

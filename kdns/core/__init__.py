@@ -3,6 +3,7 @@
 files.py          files that plugins read, and their changes
 lines.py          lines of the log on their way to standard output
 singleflight.py   one question under way for many who ask it
+explained.py      queries that are explained to a person
 metrics.py        counters, gauges and histograms
 entries.py        the entries of the memo, and which of them depend on what
 memo.py           reply octets by query octets
@@ -11,6 +12,7 @@ fallthrough.py    the zones of a plugin, and what it leaves to the next
 behind.py         what a server block has behind it
 block.py          a server block, and what a plugin may ask of it
 listener.py       what answers at one listening address
+sentences.py      an answer in one sentence
 explanation.py    how a question is answered, for a person
 generation.py     all of them, and what a reload carries on
 authority.py      plugins that answer from zones

@@ -43,6 +43,7 @@ class Authority(Plugin):
 
     same_for_everyone = True
     name = ""
+    remedy = ""  # where a zone is not there, for whoever runs the server
 
     def __init__(self, block: Block, directive: Directive, options: Any) -> None:
         super().__init__(block, directive, options)
@@ -77,7 +78,7 @@ class Authority(Plugin):
             return replace(other, depends=(*other.depends, self.roster))
         held = self.held[origin]
         if held.zone is None:
-            why = ExtendedError(NOT_READY, f"{origin} {held.why_not}")
+            why = ExtendedError(NOT_READY, f"{origin} {held.why_not}", self.remedy)
             return Response(rcode=SERVFAIL, authoritative=False, made=self._made, error=why)
         response, leads_out = held.zone.lookup(query.name, query.type, query.do)
         if response.rcode == NXDOMAIN and not response.answer and self.fallthrough.passes(query.name):

@@ -334,7 +334,9 @@ def _target(alias: RRset) -> str:
 
 def _round(query: Query, alias: Response, soa: tuple[RRset, ...]) -> Response:
     """NODATA: resolvers fail on an alias that leads back to itself, and would ask for ever."""
-    return replace(alias, answer=(), authority=soa, error=ExtendedError(0, f"{query.name} is an alias that leads back to itself"))
+    text = f"{query.name.rstrip('.')} is an alias that leads back to itself"
+    why = ExtendedError(0, text, "one of its aliases must lead elsewhere")
+    return replace(alias, answer=(), authority=soa, error=why)
 
 
 def _leaves_the_memo(plugin: Plugin) -> bool:

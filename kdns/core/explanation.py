@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kdns.core.block import Block, FAILED, UNANSWERED
+from kdns.core.explained import noted
 from kdns.core.listener import Listener
 from kdns.core.plugin import Exchange, Handler, Plugin
+from kdns.core.sentences import sentence
 from kdns.dns import names, rdata
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, Key, Response, RRset
-from kdns.dns.types import NOERROR, RCODES, TYPES
+from kdns.dns.types import RCODES, TYPES
 
 
 def overhear(listeners: Iterable[Listener], blocks: Iterable[Block], witness: Callable[[Exchange], None]) -> None:
@@ -43,8 +45,10 @@ async def explain(listener: Listener, query: Query) -> dict[str, Any]:
     kept = listener.memo.at(names.wire(query.name))
     way: Way = []
     answer: Answer = UNANSWERED
-    if block is not None:
-        answer = await _walked(block, query, way)
+    with noted() as tries:
+        if block is not None:
+            answer = await _walked(block, query, way)
+    plugins = [plugin for _, plugin in (block.plugins if block else ())]
     told = {
         "question": f"{query.name} {type_of(query.type)}",
         "client": query.client.host,
@@ -52,9 +56,19 @@ async def explain(listener: Listener, query: Query) -> dict[str, Any]:
         "server block": zone or "none has the name",
         "memo": {"used": block is not None and block.memoized, "replies": len(kept), "hits": sum(entry.hits for entry in kept)},
         "way": way,
-        "objects": [account for _, plugin in (block.plugins if block else ()) if (account := dict(plugin.account(query)))],
+        "upstreams tried": [one._asdict() for one in tries],
+        "objects": [account for plugin in plugins if (account := dict(await plugin.account(query)))],
     }
-    return {**told, **_said(answer), "sentence": sentence(query, answer)}
+    by = str(way[-1]["plugin"]) if way else ""
+    return {**told, **_said(answer), "sentence": sentence(query, answer, by, served(listener))}
+
+
+def served(listener: Listener) -> list[str]:
+    """The zones of a listening address, by its server blocks and their plugins; none that is the root or of addresses."""
+    blocks = [block for every in listener.blocks.values() for block in every]
+    zones = dict.fromkeys(zone for block in blocks for zone in block.zones)
+    zones |= dict.fromkeys(zone for block in blocks for _, plugin in block.plugins for zone in plugin.transferable())
+    return [zone for zone in zones if zone != "." and not zone.endswith(".arpa.")]
 
 
 def type_of(type: int) -> str:
@@ -65,21 +79,6 @@ def texts(rrset: RRset) -> list[str]:
     """An RRset as lines of a zone file."""
     head = f"{rrset.name} {rrset.ttl} IN {type_of(rrset.type)} "
     return [head + rdata.to_text(rrset.type, octets) for octets in rrset.rdata]
-
-
-def sentence(query: Query, answer: Answer) -> str:
-    """All of it in one sentence."""
-    asked = f"{query.name} {type_of(query.type)}"
-    if not isinstance(answer, Response):
-        return f"{asked} has no single answer: it is {type(answer).__name__.lower()}"
-    code = RCODES.get(answer.rcode, str(answer.rcode))
-    what = "NODATA" if answer.rcode == NOERROR and not answer.answer else code
-    by = f" by {answer.made.by}" if answer.made.by else ""
-    if answer.rcode == NOERROR and answer.answer:
-        what = f"answered{by} with {sum(len(rrset.rdata) for rrset in answer.answer)} records"
-    else:
-        what = f"{what}{by}"
-    return f"{asked} is {what}" + (f": {answer.error.text}" if answer.error is not None and answer.error.text else "")
 
 
 async def _walked(block: Block, query: Query, way: Way) -> Answer:

@@ -132,8 +132,8 @@ class Plugin:
         """What is amiss though queries are answered, a line each, for *ready*."""
         return []
 
-    def account(self, query: Query) -> Mapping[str, Any]:
-        """What it knows of the objects behind a name, in plain values, for `kdns explain`."""
+    async def account(self, query: Query) -> Mapping[str, Any]:
+        """What it knows of the objects behind a name, in plain values, for `kdns explain`; it may wait a second for more."""
         return {}
 
     def flush(self, name: str) -> int:

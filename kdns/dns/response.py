@@ -21,10 +21,14 @@ class RRset(NamedTuple):
 
 
 class ExtendedError(NamedTuple):
-    """Why an answer is what it is (RFC 8914): a code, and text for a person."""
+    """Why an answer is what it is (RFC 8914): a code, and text for a person.
+
+    `remedy` goes into no reply: what whoever runs the server can do about it, as `kdns explain` says it.
+    """
 
     code: int
     text: str = ""
+    remedy: str = ""
 
 
 Key = str | bytes  # "namespace/service", "namespace", "." (any change), a packed address, a file

@@ -166,6 +166,7 @@ class Acl(Plugin):
         self.block = block
         self._zones = Fallthrough(options.zones or block.zones)
         self._rules = options.rules
+        self._remedy = f"acl at {directive.file}:{directive.line} has a rule against it for this client and type"
         self._tokens: dict[tuple[int, ...], bytes] = {}  # by the rules that fit an address: no more than networks have edges
         self._of: dict[str, tuple[bytes, list[Rule]]] = {}  # what fits an address
         labels = ("server", "zone", "view")
@@ -200,7 +201,16 @@ class Acl(Plugin):
             return replace(other, made=other.made.counted(self._count_allowed))
         counter = self._ends[action].labels(zone or "", self.block.view)
         counter.inc()
-        return SILENCE if action == "drop" else _refusal(action, counter)
+        return SILENCE if action == "drop" else self._refusal(action, counter)
+
+    def _refusal(self, action: str, counter: Metric) -> Response:
+        return Response(
+            rcode=REFUSED if action == "block" else 0,
+            authoritative=False,
+            stable_for=math.inf,  # for this audience
+            error=ExtendedError(BLOCKED if action == "block" else FILTERED, remedy=self._remedy),
+            made=Made("acl", replayed=counter.inc),
+        )
 
     def _verdict(self, query: Query) -> str:
         for rule in self._fitting(query.client.host)[1]:
@@ -210,13 +220,3 @@ class Acl(Plugin):
 
     def _count_allowed(self, times: int) -> None:
         self._allowed.labels(self.block.view).inc(times)
-
-
-def _refusal(action: str, counter: Metric) -> Response:
-    return Response(
-        rcode=REFUSED if action == "block" else 0,
-        authoritative=False,
-        stable_for=math.inf,  # for this audience
-        error=ExtendedError(BLOCKED if action == "block" else FILTERED),
-        made=Made("acl", replayed=counter.inc),
-    )

@@ -93,6 +93,7 @@ class File(Authority):
     table = Options
     internet_only = True
     name = "file"
+    remedy = "it is read again as soon as it changes"
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         super().__init__(block, directive, options)

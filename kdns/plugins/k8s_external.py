@@ -76,11 +76,12 @@ from dataclasses import dataclass
 from typing import Any, cast, Protocol
 
 from kdns.cluster import records
-from kdns.cluster.answers import Answers, is_reverse, OTHER
+from kdns.cluster.answers import Answers, is_reverse
 from kdns.cluster.asked import Asked, of_type, SERVICE
 from kdns.cluster.balancers import ASKING
 from kdns.cluster.members import Naming
 from kdns.cluster.objects import Service
+from kdns.cluster.reasons import OTHER
 from kdns.cluster.records import Found
 from kdns.cluster.store import Store
 from kdns.config.directive import Directive
@@ -196,7 +197,7 @@ class K8sExternal(Plugin):
             return ""
         return self._asked(cluster).why(query.name, origin)
 
-    def account(self, query: Query) -> Mapping[str, Any]:
+    async def account(self, query: Query) -> Mapping[str, Any]:
         origin = self._fallthrough.zone(query.name)
         cluster = cast(Cluster, self.block.named("kubernetes")[0])
         return {} if origin is None else self._asked(cluster).account(query.name, origin)

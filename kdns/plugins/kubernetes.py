@@ -206,7 +206,7 @@ class Options:
         return Schema(
             zones=origins, ttl=self.ttl, pods=self.pods, endpoint_pod_names=self.endpoint_pod_names,
             noendpoints=self.noendpoints, ignore_empty=self.ignore, zonal=self.zonal,
-            namespaces=frozenset(self.namespaces),
+            namespaces=frozenset(self.namespaces), labels=self.labels,
             namespace_labels=parse_selector(self.namespace_labels) if self.namespace_labels else None,
         )  # fmt: skip
 
@@ -260,13 +260,14 @@ class Kubernetes(Plugin):
         if origin is None:
             return await next(query)
         if not self.store.synced:
-            why = ExtendedError(NOT_READY, self.store.why_not)  # to readiness alone, all that was said
+            why = ExtendedError(NOT_READY, self.store.why_not, self.source.why_not() or "")  # in the reply not all that was said
             return Response(rcode=SERVFAIL, made=MADE, error=why)
         response = self.answers.look(query, origin, query.limit(self.block.udp_size))
         if response.rcode == NXDOMAIN and self._falls_through(query.name):
             return await self._fallthrough.after(response, query, next)
         if response.answer and response.answer[-1].type == CNAME and query.type not in (CNAME, ANY):
-            return await self.block.follow(query, response, (self.answers.apexes[origin].soa(self.store.serial),))
+            found = await self.block.follow(query, response, (self.answers.apexes[origin].soa(self.store.serial),))
+            return self.answers.completed(query, response, found)
         return response
 
     def _falls_through(self, name: str) -> bool:
@@ -319,7 +320,7 @@ class Kubernetes(Plugin):
         why = self.source.why_not() if self.store.synced else None
         return [f"answers from what is known: {why}"] if why else []
 
-    def account(self, query: Query) -> Mapping[str, Any]:
+    async def account(self, query: Query) -> Mapping[str, Any]:
         origin = self._fallthrough.zone(query.name)
         return {} if origin is None else account(self.answers, query.name, origin)
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from kdns.core.explained import note
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import ExtendedError, Made, Response
-from kdns.dns.types import SERVFAIL, TC
+from kdns.dns.types import RCODES, SERVFAIL, TC
 from kdns.errors import NoReply, UpstreamError
 from kdns.upstream.policies import Policy
 from kdns.upstream.tallies import Tallies
@@ -21,6 +22,7 @@ from kdns.upstream.upstream import Upstream
 DEADLINE = 5.0  # seconds for all attempts of one question
 PAUSE = 0.02  # seconds before upstreams that just failed are tried again
 UNREACHABLE, NETWORK = 22, 23  # extended errors (RFC 8914 4)
+REMEDY = "see that it is up, and that firewalls and NetworkPolicies let kdns through to it"
 
 
 class Outcome(NamedTuple):
@@ -61,12 +63,13 @@ class Attempts:
         fails = replies = 0
         silence = False
         while order and (left := deadline - time.monotonic()) > 0:
-            upstream = order[(fails + replies) % len(order)]
+            upstream, began = order[(fails + replies) % len(order)], time.monotonic()
             try:
                 last = await upstream.ask(query, tcp, min(self._timeout, left), size, silence)
                 if last.flags & TC and self._prefer_udp and not tcp:
                     last = await upstream.ask(query, True, min(self._timeout, deadline - time.monotonic()), size)
             except UpstreamError as error:
+                note(upstream.name, time.monotonic() - began, str(error))
                 failures[upstream.name] = error
                 silence = silence or isinstance(error, NoReply)
                 fails += 1
@@ -75,6 +78,7 @@ class Attempts:
                 if (fails + replies) % len(order) == 0:
                     await asyncio.sleep(PAUSE)
                 continue
+            note(upstream.name, time.monotonic() - began, RCODES.get(last.rcode, str(last.rcode)))
             replies += 1
             if last.rcode not in self._failover or replies + fails >= len(order):
                 break
@@ -105,8 +109,9 @@ def _failed(upstreams: Sequence[Upstream], failures: dict[str, UpstreamError]) -
         text = "; ".join(f"{name}: {error}" for name, error in failures.items())
     else:
         code, text = UNREACHABLE, "; ".join(f"{up.name}: {_why_not(up)}" for up in upstreams)
+    remedy = REMEDY if failures or not all(up.exclusions for up in upstreams) else "name another upstream in the Corefile"
     made = Made("forward", " ".join(failures))
-    return Response(rcode=SERVFAIL, authoritative=False, made=made, error=ExtendedError(code, text), foreign=bool(failures))
+    return Response(rcode=SERVFAIL, authoritative=False, made=made, error=ExtendedError(code, text, remedy), foreign=bool(failures))
 
 
 def _why_not(upstream: Upstream) -> str:

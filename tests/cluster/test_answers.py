@@ -267,7 +267,7 @@ def test_more_aliases_than_are_followed() -> None:
 def test_an_alias_that_leads_back_to_itself_has_the_soa_and_says_so(question: str, owner: str) -> None:
     reply = Cluster(ALIASES).ask(question)
     assert ["cluster.local."] == [rrset.name.to_text() for rrset in reply.authority]
-    said = f"{owner}.p.svc.cluster.local. is an alias that leads back to itself"
+    said = f"{owner}.p.svc.cluster.local is an alias that leads back to itself"
     assert [said] == [option.text for option in reply.options]  # type: ignore[attr-defined]
 
 

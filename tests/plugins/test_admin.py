@@ -85,8 +85,8 @@ def test_explain(corefile: str, tmp_path: Path) -> None:
         return await asked(tmp_path / "s", command="explain", name="db-1.db.prod.svc.cluster.local", client="10.0.0.9")
 
     (told,) = on(corefile, work)
-    name = "db-1.db.prod.svc.cluster.local."
-    assert f"{name} A is NXDOMAIN by kubernetes: db-1, an endpoint of Service prod/db, is not ready" == told["sentence"]
+    why = "db-1.db.prod.svc.cluster.local does not exist: db-1, an endpoint of Service prod/db, is not ready; "
+    assert why == told["sentence"][: len(why)]
     assert [("loadbalance", "passed it on"), ("kubernetes", "answered")] == [(s["plugin"], s["verdict"]) for s in told["way"]]
     assert ("NXDOMAIN", ".", "10.0.0.9") == (told["code"], told["server block"], told["client"])
     assert {"used": True, "replies": 1, "hits": 0} == told["memo"]
@@ -220,8 +220,10 @@ def test_explain_of_manifests(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     words = ["explain", "_https._tcp.web.prod.svc.cluster.local", "SRV", "--manifests", str(tmp_path / "town.yaml")]
     assert 0 == cli.main(words)
     first, *rest = capsys.readouterr().out.splitlines()
-    name = "_https._tcp.web.prod.svc.cluster.local."
-    assert f"{name} SRV is NXDOMAIN by kubernetes: Service prod/web has no port 'https', it has http" == first
+    name = "_https._tcp.web.prod.svc.cluster.local"
+    why = "Service prod/web has no port 'https', it has http"
+    remedy = f"ask for {name.replace('https', 'http')}, or add the port to spec.ports"
+    assert f"{name} does not exist: {why}; {remedy}" == first
     assert "  - service  prod/web" in rest
     assert 0 == cli.main([*words, "--json"])
     assert "NXDOMAIN" == json.loads(capsys.readouterr().out)["code"]

@@ -94,6 +94,7 @@ class Secondary(Authority):
     table = Options
     internet_only = True
     name = "secondary"
+    remedy = "see that a primary is up and lets kdns transfer the zone"
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         super().__init__(block, directive, options)
