@@ -28,9 +28,10 @@ from pathlib import Path
 
 import dns.message
 
-from benchmarks.servers import free_port, Server
+from benchmarks.servers import Server
 from tests.support import api_faults
 from tests.support.fake_apiserver import ANY, FakeApiServer
+from tests.support.ports import free_port
 from tests.support.processes import said
 from tests.support.running import Client
 from tests.support.upstream import address, answer, Asked, FakeUpstream, Step

@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster import items, namespace, service
-from tests.support.control_plane.plane import ControlPlane, free_ports, stored, until
+from tests.support.control_plane.plane import ControlPlane, stored, until
 from tests.support.control_plane.programs import cache_folder, GO
+from tests.support.ports import free_ports
 
 COREDNS = "github.com/coredns/coredns@v1.15.0"
 COREFILE = """

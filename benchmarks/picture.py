@@ -36,6 +36,7 @@ def draw(rates: dict[str, dict[str, list[float]]], path: Path) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate / 1000:g}k"))
     axes.set_yticks(range(len(rates)), list(rates))
     axes.invert_yaxis()
+    axes.minorticks_off()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("queries per CPU-second of the server, logarithmic; more is better")

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.load import load, Loaded, write
-from benchmarks.servers import free_port, Server
+from benchmarks.servers import Server
+from tests.support.ports import free_port
 
 NAMES = ("web.prod", "kubernetes.default", "nothere.prod")
 COREFILE = """.:{port} {{

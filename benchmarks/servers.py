@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.load import wire
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 COREDNS = "github.com/coredns/coredns@v1.15.0"
@@ -127,13 +128,6 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ["0"] * 50
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def corefile(folder: Path, port: int, *lines: str) -> Path:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.load import load, Loaded, loader, write
-from benchmarks.servers import corefile, free_port, Server, upstream
+from benchmarks.servers import corefile, Server, upstream
+from tests.support.ports import free_port
 
 NAMES = 200_000
 QUERIES = 5_000_000

@@ -21,6 +21,7 @@ from kdns.dns import master
 from kdns.dns.encoding import encode
 from kdns.dns.query import Edns, Query, Transport
 from kdns.dns.zone import Zone
+from tests.support.ports import free_port
 from tests.support.processes import comes_to
 
 NSD = shutil.which("nsd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -69,9 +70,7 @@ def said(message: dns.message.Message) -> Said:
 @pytest.mark.skipif(not NSD, reason="needs nsd")
 def test_zones_at_random_say_what_nsd_says(tmp_path: Path) -> None:
     rnd = random.Random(3)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     head = "$TTL 300\n@ SOA ns host 1 7200 1800 86400 60\n@ NS ns\n@ NS ns.other.\nns A 192.0.2.53\n"
     texts = {f"z{i}.test.": head + "\n".join(records(rnd)) + "\n" for i in range(ZONES)}
     conf = [f'server:\n ip-address: 127.0.0.1@{port}\n username: ""\n chroot: ""\n database: ""\n server-count: 1\n'

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import support
+from tests.support.ports import free_port
 
 TOWN = support.TOWN / "objects.json"
 SEARCH = "prod.svc.cluster.local svc.cluster.local cluster.local corp.example.com"
@@ -42,9 +43,7 @@ def has_ipv6() -> bool:
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server on 127.0.0.1 and, where there is IPv6, ::1."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     corefile = tmp_path_factory.mktemp("dig") / "Corefile"
     corefile.write_text(f"""
         .:{port} {{

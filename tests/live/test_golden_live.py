@@ -15,7 +15,8 @@ import dns.reversename
 import pytest
 
 from tests.support import TOWN
-from tests.support.control_plane.plane import ControlPlane, free_ports, SERVICE_RANGE
+from tests.support.control_plane.plane import ControlPlane, SERVICE_RANGE
+from tests.support.ports import free_ports
 from tests.support.processes import Kdns
 
 OPTIONS = {

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import importlib
 import pkgutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -41,14 +40,6 @@ def examples(text: str) -> list[str]:
     return found
 
 
-def unused() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 CASES = [pytest.param(text, id=f"{name}-{n}") for name in NAMES for n, text in enumerate(examples(manual(name)), 1)]
 
 
@@ -72,7 +63,7 @@ def test_an_example_starts(corefile: str, free_port: int, tmp_path: Path, monkey
 
     def on_a_free_port(self, address, path, answer):  # type: ignore[no-untyped-def]
         if address not in ports:
-            ports[address] = unused()
+            ports[address] = free_port()
         http(self, f"127.0.0.1:{ports[address]}", path, answer)
 
     async def nobody(self) -> list[Upstream]:  # type: ignore[no-untyped-def]
@@ -86,7 +77,7 @@ def test_an_example_starts(corefile: str, free_port: int, tmp_path: Path, monkey
         for file, path in (("tls.crt", pair.cert), ("tls.key", pair.key), ("ca.crt", pair.cert)):
             corefile = corefile.replace(file, str(path))
         for scheme in ("tls://.", "https://."):
-            corefile = corefile.replace(scheme, f"{scheme}:{unused()}")
+            corefile = corefile.replace(scheme, f"{scheme}:{free_port()}")
 
     async def start_and_stop() -> int:
         async with contextlib.AsyncExitStack() as around:

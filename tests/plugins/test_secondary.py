@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from kdns.plugins.secondary import copy
 from kdns.plugins.transfer import notices
 from kdns.server.run import Server
 from tests.support.configured import refused
+from tests.support.ports import free_port
 from tests.support.running import serving
 
 TOP = "$TTL 60\n@ SOA ns host {serial} {refresh} {retry} {expire} 30\n@ NS ns\n"
@@ -29,13 +29,7 @@ def zone(path: Path, records: str, serial: int = 1, refresh: int = 7200, retry: 
 
 @pytest.fixture
 def port() -> int:
-    return free()
-
-
-def free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +66,7 @@ async def until(expected: str, ask: Callable[[], Awaitable[str]]) -> None:
 @contextlib.asynccontextmanager
 async def pair(tmp_path: Path, more: str = "", outside: str = "") -> AsyncIterator[tuple[Server, int, int]]:
     """A primary of the file `db`, and a secondary of it: (the primary, its port, the other port)."""
-    first, second = free(), free()
+    first, second = free_port(), free_port()
     async with (
         serving(primary(first, tmp_path / "db", to=f"127.0.0.1:{second}")) as server,
         serving(secondary(second, f"127.0.0.1:{first}", more, outside)),
@@ -122,7 +116,7 @@ def test_without_being_told_it_asks_as_often_as_the_soa_says(tmp_path: Path, por
     zone(tmp_path / "db", "a A 192.0.2.1\n", refresh=0)
 
     async def run() -> None:
-        first = free()
+        first = free_port()
         async with (
             serving(primary(first, tmp_path / "db")) as server,
             serving(secondary(port, f"127.0.0.1:{first}")),
@@ -139,7 +133,7 @@ def test_while_the_primary_is_away_it_answers_until_the_zone_expires(tmp_path: P
     zone(tmp_path / "db", "a A 192.0.2.1\n", refresh=0, retry=0, expire=1)
 
     async def run() -> None:
-        first = free()
+        first = free_port()
         async with serving(secondary(port, f"127.0.0.1:{first}")) as server:
             (plugin,) = server.generation.blocks[0].named("secondary")
             await until("SERVFAIL", lambda: asked(port, "a.example.org"))
@@ -161,7 +155,7 @@ def test_the_next_primary_is_asked_where_one_does_not_give_it(tmp_path: Path, po
     zone(tmp_path / "db", "a A 192.0.2.1\n")
 
     async def run() -> None:
-        nobody, refuses, gives = free(), free(), free()
+        nobody, refuses, gives = free_port(), free_port(), free_port()
         async with (
             serving(primary(refuses, tmp_path / "db", to="192.0.2.1")),
             serving(primary(gives, tmp_path / "db")),
@@ -189,7 +183,7 @@ def test_what_was_had_outlives_a_reload(tmp_path: Path, port: int) -> None:
     zone(tmp_path / "db", "a A 192.0.2.1\n")
 
     async def run() -> None:
-        first = free()
+        first = free_port()
         text = secondary(port, f"127.0.0.1:{first}")
         async with serving(text) as server:
             async with serving(primary(first, tmp_path / "db")):
@@ -226,7 +220,7 @@ def test_a_catalog_makes_its_members_zones(tmp_path: Path, port: int) -> None:
     members = "one.test two.test three.test elsewhere.example"
 
     async def run() -> None:
-        first = free()
+        first = free_port()
         corefile = (
             f".:{first} {{\nbind 127.0.0.1\nfile {tmp_path / 'catalog'} catalog.test {{\nreload 0\n}}\n"
             f"file {tmp_path / 'member'} {members} {{\nreload 0\n}}\ntransfer {{\nto 127.0.0.1:{port}\n}}\n}}\n"

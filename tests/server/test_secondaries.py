@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import shutil
-import socket
 from pathlib import Path
 
 import dns.message
@@ -18,6 +17,7 @@ from kdns.dns import names, transfer
 from kdns.plugins.kubernetes import Kubernetes
 from kdns.plugins.transfer import notices
 from tests.support.notation import objects
+from tests.support.ports import free_port
 from tests.support.running import serving
 
 NSD = shutil.which("nsd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -42,12 +42,6 @@ zone:
     request-xfr: AXFR 127.0.0.1@{primary} NOKEY
     allow-notify: 127.0.0.1 NOKEY
 """
-
-
-def free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def cluster(store: Store) -> None:
@@ -79,7 +73,7 @@ async def changes(store: Store) -> None:
 def test_a_cluster_s_zone_is_taken_over_while_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "QUIET", 0.2)
     (tmp_path / "none.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: one\n")
-    primary, port = free(), free()
+    primary, port = free_port(), free_port()
     corefile = (
         f".:{primary} {{\nbind 127.0.0.1\nkubernetes cluster.local {{\nmanifests {tmp_path / 'none.yaml'}\n}}\n"
         f"transfer {{\nto * 127.0.0.1:{port}\n}}\n}}\n"
@@ -121,7 +115,7 @@ async def until(port: int, name: str, expected: list[str]) -> None:
 def test_a_client_that_reads_slowly_has_all_of_it_and_little_waits_in_memory(tmp_path: Path) -> None:
     head = "$TTL 60\n@ SOA ns host 1 7200 1800 86400 30\n@ NS ns\n"
     (tmp_path / "db").write_text(head + "".join(f"h{i} TXT {'x' * 200}\n" for i in range(5000)))
-    port = free()
+    port = free_port()
     corefile = f"example.org:{port} {{\nbind 127.0.0.1\nfile {tmp_path / 'db'}\ntransfer {{\nto *\n}}\n}}\n"
 
     async def run() -> None:

@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from aiohttp import web
 
-from tests.support.control_plane.plane import free_ports
 from tests.support.fake_apiserver import bookmark_event, error_event, Exchange, Fault, Object, RESOURCES, status, TOO_OLD, WATCH
+from tests.support.ports import free_ports
 
 
 async def gone(exchange: Exchange) -> web.StreamResponse:

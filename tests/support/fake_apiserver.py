@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, Self
 import yaml
 from aiohttp import web
 
-from tests.support.control_plane.plane import free_ports
+from tests.support.ports import free_ports
 
 Object = dict[str, Any]
 Kind = Literal["list", "page", "watch", "stream"]  # page: a list that goes on; stream: a watch with sendInitialEvents

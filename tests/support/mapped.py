@@ -24,8 +24,8 @@ import dns.rdatatype
 import yaml
 
 from tests.support import ROOT
-from tests.support.control_plane.plane import free_ports
 from tests.support.control_plane.rest import Object
+from tests.support.ports import free_ports
 from tests.support.processes import Kdns, said
 from tests.support.upstream import answer, Asked, FakeUpstream, Step
 

@@ -28,8 +28,9 @@ import dns.rcode
 import dns.rdatatype
 import dns.reversename
 
-from tests.support.control_plane.plane import ControlPlane, free_ports, until
+from tests.support.control_plane.plane import ControlPlane, until
 from tests.support.control_plane.rest import Api, ApiError, Object
+from tests.support.ports import free_ports
 
 CLUSTER = """
 .:$port {

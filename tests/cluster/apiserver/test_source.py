@@ -27,8 +27,9 @@ from kdns.core.metrics import Metrics
 from kdns.errors import SourceError
 from tests.cluster.apiserver.test_reflector import QUICK, service, slice_
 from tests.support import api_faults as faults
-from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane, free_ports
+from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane
 from tests.support.fake_apiserver import FakeApiServer, Fault
+from tests.support.ports import free_ports
 
 
 def source(

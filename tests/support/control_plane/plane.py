@@ -15,10 +15,8 @@ import atexit
 import http.client
 import json
 import os
-import random
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,6 +34,7 @@ import yaml
 
 from tests.support.control_plane.programs import find_or_build, find_or_skip
 from tests.support.control_plane.rest import Api, Object
+from tests.support.ports import free_ports
 
 SERVICE_RANGE = "10.96.0.0/12,fd00:96::/112"
 USERS = {
@@ -279,23 +278,6 @@ def until(holds: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not after {timeout:g} s")
         time.sleep(0.02)
-
-
-def free_ports(count: int) -> list[int]:
-    """TCP ports free on loopback, below those that outgoing connections use.
-
-    A client that retries a port of that range while nobody listens may end up connected to itself.
-    """
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        ports.add(port)
-    return list(ports)
 
 
 def stored(obj: Object) -> tuple[bytes, bytes]:
