@@ -6,6 +6,7 @@ accept.py      connections, and how many
 sockets.py     addresses to listen on
 mmsg.py        many datagrams for one system call
 udp.py         datagrams
+stream.py      a TCP connection
 tcp.py         messages on connections
 http.py        health, readiness, metrics
 https.py       DNS over HTTPS

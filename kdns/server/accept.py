@@ -20,7 +20,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, IPv6Address
-from typing import Protocol
+from typing import Any, Protocol
 
 from kdns.server.in_flight import outcome
 
@@ -147,14 +147,19 @@ class _Handshake:
 
 
 class Acceptor:
-    """Takes the connections of a listening socket, which it owns; `context` is asked how to encrypt each new one."""
+    """Takes the connections of a listening socket, which it owns; `context` is asked how to encrypt each new one.
+
+    `begin` is given those that are not encrypted, and their peers, in place of asyncio's way.
+    """
 
     _told = -1.0  # when it was last said that no descriptor is left, by whichever of them
 
     def __init__(
         self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], connections: Connections,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
+        begin: Callable[[socket.socket, Any], object] | None = None,
     ) -> None:  # fmt: skip
+        self._begin = self._begin_slowly if begin is None else begin
         self._sock = sock
         self._make = make
         self._connections = connections
@@ -180,10 +185,13 @@ class Acceptor:
             context = self._context()
             if context is not None:
                 self._encrypt(_Handshake(accepted, peer[0]), context)
-                continue
-            task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, accepted))
-            self._beginning.add(task)
-            task.add_done_callback(self._begun)
+            else:
+                self._begin(accepted, peer)
+
+    def _begin_slowly(self, accepted: socket.socket, peer: object) -> None:
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._make, accepted))
+        self._beginning.add(task)
+        task.add_done_callback(self._begun)
 
     def _encrypt(self, handshake: _Handshake, context: ssl.SSLContext) -> None:
         if not self._handshakes.opened(handshake):

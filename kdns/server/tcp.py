@@ -21,6 +21,7 @@ from kdns.core.listener import Listener, Messages, Reply
 from kdns.dns.query import Address, Transport
 from kdns.server.accept import Acceptor, client, Connections, room
 from kdns.server.in_flight import InFlight, outcome
+from kdns.server.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Tcp:
         self.mine: dict[_Connection, None] = {}
         self.untaken = 0  # octets of replies that wait in memory, of all connections here
         self.closing = False
-        self._acceptor = Acceptor(sock, lambda: _Connection(self), self.connections, self._context)
+        self._acceptor = Acceptor(sock, lambda: _Connection(self), self.connections, self._context, self._begin)
         self._sweeper: asyncio.TimerHandle | None = None
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # or the kernel would keep megabytes of each connection
             sock.setsockopt(socket.SOL_SOCKET, option, ROOM)
@@ -62,6 +63,9 @@ class Tcp:
     def _context(self) -> ssl.SSLContext | None:
         encryption = self.listener.encryption
         return encryption.context if encryption is not None and self.listener.stream is Transport.TLS else None
+
+    def _begin(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        Stream(self.loop, sock, peer, _Connection(self))
 
     async def start(self) -> None:
         """Accept connections from now on."""
