@@ -18,6 +18,7 @@ from kdns.upstream.upstream import Upstream
 from tests.support import ROOT
 from tests.support.certificates import Authority
 from tests.support.fake_apiserver import FakeApiServer
+from tests.support.ports import free_port
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
 SECTIONS = ("Description", "Syntax", "Metrics", "Examples")
@@ -57,7 +58,7 @@ def test_a_manual_has_all_its_sections(name: str) -> None:
 
 
 @pytest.mark.parametrize("corefile", CASES)
-def test_an_example_starts(corefile: str, free_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_starts(corefile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     http = Generation.http
     ports: dict[str, int] = {}
 
@@ -85,7 +86,8 @@ def test_an_example_starts(corefile: str, free_port: int, tmp_path: Path, monkey
                 api = await around.enter_async_context(FakeApiServer())
                 connection = apiserver.Connection
                 monkeypatch.setattr(apiserver, "Connection", lambda **given: connection(**{**given, "endpoint": api.url}))
-            server = Server(corefile.replace(":53 ", f":{free_port} "), dns_port=free_port)
+            port = free_port()
+            server = Server(corefile.replace(":53 ", f":{port} "), dns_port=port)
             try:
                 await asyncio.wait_for(server.start(), 20)
                 return len(server.generation.blocks)
