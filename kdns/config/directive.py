@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from kdns.config.values import host_port, MAX_DURATION, origins, seconds
+from kdns.config.values import host_port, MAX_DURATION, octets, origins, seconds
 from kdns.errors import CorefileError
 
 
@@ -81,6 +81,17 @@ class Directive:
         if not low <= found <= high:
             limit = f"at least {low:g}s" if found < low else f"at most {high:g}s"
             raise self.refused(f"'{value}' is out of range: {limit}")
+        return found
+
+    def octets(self, low: str, high: str) -> int:
+        """The one argument as a size, from one to another; see `octets`."""
+        value = self.one()
+        try:
+            found = octets(value)
+        except ValueError as error:
+            raise self.refused(str(error)) from None
+        if not octets(low) <= found <= octets(high):
+            raise self.refused(f"'{value}' is not a size from {low} to {high}")
         return found
 
     def choice(self, words: Iterable[str], at: int | None = None) -> str:

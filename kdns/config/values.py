@@ -41,6 +41,17 @@ def seconds(text: str) -> float:
     return -size if text.startswith("-") else size
 
 
+_SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # octets
+
+
+def octets(text: str) -> int:
+    """A size: 64M, 64MB, 64Mi, 64MiB are one, a bare number is octets; ValueError where it is none."""
+    match = re.fullmatch("([0-9]{1,12})([kmg]?)(i?b|i)?", text.lower())
+    if match is None:
+        raise ValueError(f"'{text}' is not a size such as 64M")
+    return int(match[1]) * _SIZES[match[2]]
+
+
 def host_port(text: str, port: int | None = None) -> tuple[str, int]:
     """`host:port`, `:port` (every address), `[v6]:port`, and with a default port also a bare host; else ValueError."""
     match = re.fullmatch(r"(?:\[([^][]+)\]|([^][:]*))(?::([0-9]{1,5}))?", text)

@@ -71,7 +71,6 @@ class Block:
         self._labelled: tuple[str, ...] = ()  # zones whose names have labels
         self._labels: list[Callable[[Query], Mapping[str, Callable[[], str]]]] = []
         self._handler: Handler = _end
-        self._any_class = False
         self._of_other_classes: Handler = _end
         self._transfers = False  # are zone transfers some plugin's affair?
         self._panics = behind.metrics.counter("coredns_panics_total", "Errors of kdns's own that met a query.")
@@ -150,11 +149,6 @@ class Block:
     def metrics(self) -> Metrics:
         """All metrics of the process, for parts that are shared between server blocks."""
         return self._behind.metrics
-
-    def fold(self) -> None:
-        """Count the hits of the memo until now, everywhere."""
-        for listener in {id(listener): listener for block in self.all_blocks for listener in block.listeners}.values():
-            listener.fold()
 
     def counter(self, name: str, help: str, labels: Labels = ()) -> Metric:
         """What only grows. A first label `server` is filled in."""
@@ -246,6 +240,10 @@ class Block:
     def bound_in_flight(self, queries: int) -> None:
         """No more queries wait, in all server blocks."""
         self._behind.most_in_flight = queries
+
+    def bound_memo(self, octets: int) -> None:
+        """The memos of all listening addresses take no more together."""
+        self._behind.memo_budget = octets
 
     def answer_at_once(self, zones: Iterable[str]) -> None:
         """Names in these zones are answered from memory: under overload they go before those that may wait for others."""

@@ -4,6 +4,7 @@ A reload makes the next generation, which takes over what is kept under an equal
 (pages of HTTP, files to watch) is for `server` to carry out.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,6 +58,7 @@ class Generation:
         self.stopping = False
         self.port = 0  # the one that port 0 stands for
         self.most_in_flight = MOST_IN_FLIGHT
+        self.memo_budget = 0  # octets of all memos together; 0 where nobody says
         self.kept: dict[Any, Any] = {}
         self._before: dict[Any, Any] = before.kept if before is not None else {}
         self._later = later
@@ -111,6 +113,12 @@ class Generation:
         for listener in self.listeners.values():
             listener.forget(keys)
 
+    async def fold(self) -> None:
+        """Count the hits of all memos until now, in steps."""
+        for listener in self.listeners.values():
+            for _ in listener.memo.folding():
+                await asyncio.sleep(0)
+
     async def reload(self) -> bool:
         """Read the Corefile again; whether what it says could be served."""
         return await self.reloads()
@@ -118,6 +126,7 @@ class Generation:
     def begin(self) -> None:
         """This generation serves from now on."""
         self.metrics.collect("listeners", lambda: families(self.listeners.values()))
+        self.metrics.fold = self.fold
 
     async def close(self, wanted: Iterable[Any] = ()) -> None:
         """This generation serves no more: close what it kept and the next one does not want."""

@@ -280,10 +280,6 @@ class Listener:
 
     # ------------------------------------------------------------ counts
 
-    def fold(self) -> None:
-        """Count the hits of the memo until now."""
-        self.memo.fold()
-
     def _fold(self, entry: Entry, hits: int) -> None:
         """Hits of the memo, counted as if the plugins had answered; each took its share of the batches."""
         hit: Hit | None = entry.label

@@ -10,8 +10,7 @@ it at each scrape.
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TYPE_CHECKING
 
 from kdns.core.singleflight import Singleflight
@@ -112,6 +111,9 @@ class OfServer:
         self._metric.remove(self._server(), *values)
 
 
+async def _nothing() -> None: ...
+
+
 class Metrics:
     """All metrics of the process. Asked twice for a name, it gives the same metric."""
 
@@ -120,6 +122,7 @@ class Metrics:
         self._families: dict[Any, Callable[[], Iterable[Family]]] = {}
         self._registry: CollectorRegistry | None = None
         self._runtime = False
+        self.fold: Callable[[], Awaitable[None]] = _nothing  # counts what was put off, before each rendering
         self._rendering: Singleflight[bytes] = Singleflight()
         self._rendered = -EVERY  # when
 
@@ -156,17 +159,14 @@ class Metrics:
                 declared.publish(self._registry)
         return self._registry
 
-    async def text(self, fold: Callable[[], None] = lambda: None) -> bytes:
-        """All that is published, as Prometheus reads it: rendered in steps, once for all who ask in a second.
+    async def text(self) -> bytes:
+        """All that is published, as Prometheus reads it: rendered in steps, once for all who ask in a second."""
+        return await self._rendering.ask("text", self._render)
 
-        `fold` is called right before, and counts what was put off.
-        """
-        return await self._rendering.ask("text", partial(self._render, fold))
-
-    async def _render(self, fold: Callable[[], None]) -> bytes:
+    async def _render(self) -> bytes:
         clock = asyncio.get_running_loop().time
         await asyncio.sleep(max(0.0, self._rendered + EVERY - clock()))
-        fold()
+        await self.fold()
         octets = await rendered(self.registry())
         self._rendered = clock()
         return octets

@@ -28,9 +28,9 @@ Metrics
     - `coredns_panics_total`: errors of kdns's own that met a query.
     - `coredns_plugin_enabled{server, zone, view, name}`
     - `process_*`: memory, CPU seconds, open files and the like.
-    - `kdns_memo_entries{server}`, `kdns_memo_bytes{…}`, `kdns_memo_hits_total{…}`, `kdns_memo_misses_total{…}`,
-      `kdns_memo_forgotten_total{…}`
-    - `kdns_event_loop_lag_seconds`: how late the event loop's last tick was.
+    - `kdns_memo_*`: replies that are kept and given again, see *memo*.
+    - `kdns_event_loop_lag_seconds`: by how much the event loop was late, and with it every query; a histogram of ten looks a
+      second.
     - `go_goroutines`: tasks of the event loop, under the name that CoreDNS's dashboards read.
 
 Examples
@@ -93,7 +93,7 @@ class Prometheus(Plugin):
         self._count(fact, times, seconds)
 
     async def page(self) -> tuple[int, str, bytes]:
-        return 200, TEXT, await self.block.metrics.text(self.block.fold)
+        return 200, TEXT, await self.block.metrics.text()
 
     def families(self) -> Iterable["Family"]:
         """What this server is, and which plugins it has."""

@@ -11,6 +11,7 @@ tcp.py         messages on connections
 http.py        health, readiness, metrics
 https.py       DNS over HTTPS
 schemes.py     how an address may be spoken to
+lag.py         how late the event loop is
 memory.py      how much of it the process may have
 load.py        a Corefile made ready to serve
 run.py         from start to end

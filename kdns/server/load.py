@@ -122,7 +122,8 @@ def _listen(generation: Generation) -> None:
         for address in block.addresses or [""]
         for key in block.parsed.keys
     ]
-    octets = memory.budget(memory.allowed()) // max(1, len({where for where, _, _ in wanted}))
+    octets = generation.memo_budget or memory.budget(memory.allowed())
+    octets //= max(1, len({where for where, _, _ in wanted}))
     for where, zone, block in wanted:
         server = f"{where.scheme}://{shown(where.address, where.port)}"
         generation.listen(where, server, octets).add(zone, block)

@@ -23,13 +23,14 @@ from kdns import __version__
 from kdns.core import files
 from kdns.core.generation import Generation, Watched, Where
 from kdns.core.lines import stdout
-from kdns.core.metrics import counters, gauges
+from kdns.core.metrics import counters, histograms
 from kdns.core.plugin import Kept
 from kdns.errors import KdnsError
 from kdns.server import udp
 from kdns.server.accept import raise_limit
 from kdns.server.http import Http
 from kdns.server.in_flight import InFlight
+from kdns.server.lag import Lag
 from kdns.server.load import load, notes, read_corefile, summary
 from kdns.server.schemes import SCHEMES, Served
 from kdns.server.sockets import BUFFER, listen, listen_alike, receive_buffer, Sharing
@@ -59,8 +60,7 @@ class Server:
         self.text, self.path, self.dns_port, self.sharing = text, path, dns_port, sharing
         self.generation = Generation()
         self.in_flight = InFlight()
-        self.lag = 0.0  # seconds by which the last whole second was noticed late: how long the loop was busy
-        self.longest_lag = 0.0
+        self.lag = Lag()
         self.failed_reloads = 0
         self._given_up = collections.Counter[str]()  # by sockets that are closed
         self._sockets: dict[Where, list[Served]] = {}
@@ -75,6 +75,7 @@ class Server:
         """Configure, bind and serve; KdnsError where that cannot be."""
         await self._take_over(self.text)
         self._tick()
+        self.lag.start()
         self._settle()
 
     async def reload(self) -> bool:
@@ -113,6 +114,7 @@ class Server:
         await self.in_flight.ended(DRAIN)
         if self._ticker is not None:
             self._ticker.cancel()
+        self.lag.stop()
         await _cancelled([*self._running, *self._aside])
         await self._http.close()
         await self.generation.close()
@@ -132,7 +134,10 @@ class Server:
             counters("kdns_given_up_total", "Queries, replies, connections given up, by the want of what.", ("of",), given_up),
             counters("kdns_log_dropped_total", "Lines of the log that were left out.", (), {(): stdout().dropped}),
             counters("coredns_reload_failed_total", "Corefiles that could not be served.", (), {(): self.failed_reloads}),
-            gauges("kdns_event_loop_lag_seconds", "Seconds by which the event loop's last tick was late.", (), {(): self.lag}),
+            histograms(
+                "kdns_event_loop_lag_seconds", "Seconds by which the event loop was late, looked at each 0.1 s.", (),
+                {(): self.lag.seconds},
+            ),
         ]
 
     async def _take_over(self, text: str) -> None:
@@ -247,8 +252,6 @@ class Server:
         """At each whole second of the loop's clock: what was true until then only is forgotten."""
         now = time.monotonic()
         if self._ticker is not None:
-            self.lag = max(0.0, now - self._ticker.when())
-            self.longest_lag = max(self.longest_lag, self.lag)
             for listener in self.generation.listeners.values():
                 listener.memo.tick()
         self._ticker = asyncio.get_running_loop().call_at(math.floor(now) + 1, self._tick)

@@ -107,6 +107,7 @@ def test_others_have_their_turn() -> None:
     assert asyncio.run(check()) > 40
 
 
+@pytest.mark.plain
 def test_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "EVERY", 0.05)
     renderings = 0

@@ -86,7 +86,7 @@ ROWS = list(rows())
 OWN = [
     Row("kdns_memo_entries", ("server",), {}), Row("kdns_memo_bytes", ("server",), {}),
     Row("kdns_memo_hits_total", ("server",), {}), Row("kdns_memo_misses_total", ("server",), {}),
-    Row("kdns_memo_forgotten_total", ("server",), {}), Row("kdns_event_loop_lag_seconds", (), {}),
+    Row("kdns_memo_forgotten_total", ("server",), {}), Row("kdns_event_loop_lag_seconds_bucket", ("le",), {}),
     Row("kdns_log_dropped_total", (), {}), Row("kdns_given_up_total", ("of",), {}),
     Row("kdns_kubernetes_watch_age_seconds", ("resource",), {"resource": {"services", "endpointslices", "namespaces"}}),
     Row("kdns_kubernetes_objects", ("kind",), {}), Row("kdns_kubernetes_events_total", ("resource", "type"), {}),

@@ -107,7 +107,7 @@ def test_each_client_has_its_own_verdict_out_of_the_memo_too(free_port: int) -> 
             rounds = [{host: await said(host, free_port) for host in hosts} for hosts in (CLIENTS, [*CLIENTS][::-1], CLIENTS)]
             listener = listener_of(server.generation)
             hits = listener.counts.hits
-            block.fold()
+            await server.generation.fold()
             counted = {
                 sample.name: sample.value
                 for family in server.generation.metrics.registry().collect()

@@ -259,7 +259,7 @@ def test_what_was_completed_is_counted_hits_of_the_memo_too() -> None:
     entry = listener_of(generation).memo.get(dns.message.make_query(QUESTION, "A").to_wire()[2:])
     assert entry is not None
     entry.hits += 6
-    listener_of(generation).fold()
+    listener_of(generation).memo.fold()
 
     async def counted() -> float | None:
         return registry.get_sample_value("coredns_autopath_success_total", {"server": "dns://:53"})

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.support.configured import generation_of, in_block
+from tests.support.configured import generation_of, in_block, refused
 
 CASES = [
     ("pprof", ["Corefile:2: pprof: has no effect: it profiles Go programs, nothing listens"]),
@@ -33,6 +33,13 @@ def test_they_are_accepted(block: str, expected: list[str], caplog: pytest.LogCa
 
 def test_root_is_where_files_start() -> None:
     assert "/etc" == generation_of(in_block("root /etc")).blocks[0].root
+
+
+def test_memo_bounds_what_replies_take() -> None:
+    generation = generation_of(". {\n bind 127.0.0.1 127.0.0.2\n memo 64Mi\n whoami\n}\n")
+    assert [32 << 20] * 2 == [listener.memo.budget for listener in generation.listeners.values()]
+    assert "'1K' is not a size from 1M to 64G" in refused(in_block("memo 1K"))
+    assert "'much' is not a size such as 64M" in refused(in_block("memo much"))
 
 
 @pytest.mark.parametrize(("block", "expected"), [("whoami", 2000), ("shed", 2000), ("shed 7", 7)])

@@ -10,7 +10,6 @@ from kdns.config.options import argument, flag, option
 from kdns.plugins.cache.answers import BUDGET, Cache, DENIAL, Limits, SUCCESS
 
 CAPACITY, LEAST_CAPACITY = 9984, 1024
-SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # octets
 
 
 class Stale(NamedTuple):
@@ -91,11 +90,7 @@ def _stale(o: Directive) -> Stale | None:
 
 
 def _octets(o: Directive) -> int:
-    """A size: 64M, 64MB, 64MiB are one."""
-    match = re.fullmatch("([0-9]{1,12})([kmg]?)(?:i?b)?", o.one().lower())
-    if match is None or not SIZES["m"] <= int(match[1]) * SIZES[match[2]] <= 1024 * SIZES["g"]:
-        raise ValueError(f"'{o.one()}' is not a size from 1M to 1024G")
-    return int(match[1]) * SIZES[match[2]]
+    return o.octets("1M", "1024G")
 
 
 def _policy(o: Directive) -> bool:
