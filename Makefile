@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch lint wheel wheel-plain sdist image \
+.PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
     lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-cluster bench-pod soak rollout chaos clean
 
 setup: $(VENV)/.made
@@ -29,6 +29,10 @@ test-clients: setup
 # CoreDNS replaced by kdns and put back, over a real control plane; CoreDNS is built once with Go (some minutes)
 test-switch: setup
 	$(BIN)/python -m pytest -s tests/live/switch_from_coredns.py
+
+# the same Corefiles and questions to CoreDNS and to kdns (tests/peer); CoreDNS as for test-switch
+test-peer: setup
+	$(BIN)/python -m pytest tests/peer/side_by_side.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ class Places:
         self._asked = asked
         self._plain = "\\" not in asked
         self._spelt = question[:-4]
-        self.cls = int.from_bytes(question[-2:], "big")  # of the question, and so of all records
+        self.cls = int.from_bytes(question[-2:], "big")  # of records: the question's, unless somebody says otherwise
         self._question = self._spelt.lower()  # the octets of lengths are no letters
         self._places: dict[bytes, int] = {}  # of names, by their octets
         self._folded: dict[bytes, int] = {}  # of names with capitals, by their octets in lower case

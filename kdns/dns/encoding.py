@@ -61,11 +61,13 @@ def encode(
         tail = opt(query.edns, announced, response.rcode)
         room = query.limit(most) - len(tail)
     at = 12 + len(query.question)
-    if not response.rotate and not response.additional and not (response.answer and response.authority):
+    if not response.rotate and not response.additional and not response.cls and not (response.answer and response.authority):
         usual = _usual(query, response, at, room, tail, recursion)
         if usual is not None:
             return usual
     places = Places(query.name, query.question)
+    if response.cls:
+        places.cls = response.cls
     turning = response.answer[-1:] if response.rotate else ()
     ring: Callable[[bytes, bytes], Ring] | None = None
     answer, answers, at, whole = _section(places, response.answer[:-1] if turning else response.answer, at, room)

@@ -76,6 +76,7 @@ class Response(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     foreign: bool = False  # from elsewhere: a cache may keep it for its TTL
     error: ExtendedError | None = None  # why
     options: bytes = b""  # EDNS options for who asked, as they stand on the wire
+    cls: int = 0  # of the records, where it is not the question's
     without: int = 0  # flags that the reply does not have, whatever else says so
     made: Made = NOT_SAID
 

@@ -27,6 +27,9 @@ Syntax
 Metrics
     None.
 
+Differences
+    - As *file*. A zone whose file was never right gets SERVFAIL.
+
 Examples
     The files db.* in the folder zones, looked at every half minute:
 

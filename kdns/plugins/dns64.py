@@ -25,6 +25,9 @@ Syntax
 Metrics
     `coredns_dns64_requests_translated_total{server}`: replies with such addresses.
 
+Differences
+    - Options count after a PREFIX, too.
+
 Examples
     The well-known prefix:
 

@@ -19,6 +19,10 @@ Syntax
 Metrics
     None.
 
+Differences
+    - Exactly one of AMOUNT replies is cut.
+    - There is no zone to transfer.
+
 Examples
     One of three is dropped:
 

@@ -11,8 +11,7 @@ Description
     waited for, and until it is there its names get SERVFAIL. A file that is wrong later changes nothing.
 
     Other than in CoreDNS: a positive answer does not have the zone's NS records in its authority section; a wildcard does not
-    answer for a name that has names below it (RFC 4592 2.2.2), nor does such a name fall through; a circle of aliases is
-    answered with each of them once, not with SERVFAIL.
+    answer for a name that has names below it (RFC 4592 2.2.2), nor does such a name fall through.
 
 Syntax
     file DBFILE [ZONES...] {
@@ -36,6 +35,9 @@ Metrics
 
 Differences
     - No NS records beside positive answers; a wildcard does not answer for a name that has names below it (RFC 4592).
+    - The SOA beside a denial has at most its own last field as TTL (RFC 2308 3); beside an alias that leads to nothing stands the
+      SOA of its target's zone (RFC 2308 2.1).
+    - ANY has one RRset (RFC 8482).
     - `$GENERATE` is refused.
 
 Examples

@@ -42,6 +42,7 @@ Metrics
 
 Differences
     - A name that has a line of its own takes nothing from a wildcard; a reverse name that is here is NODATA for other types.
+    - ANY has one RRset (RFC 8482).
 
 Examples
     The machine's own file, and all else asked of others:

@@ -37,6 +37,9 @@ Syntax
 Metrics
     `kdns_log_dropped_total`: lines that were left out, those of everything else included.
 
+Differences
+    - `{rsize}` counts the octets that are sent; labels need no *metadata*.
+
 Examples
     All queries:
 

@@ -14,6 +14,9 @@ Syntax
 Metrics
     None.
 
+Differences
+    - Errors have the identifier too.
+
 Examples
     Try it with `dig +nsid example.org`:
 

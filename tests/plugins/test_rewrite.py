@@ -5,6 +5,7 @@ from typing import Any
 
 import dns.edns
 import dns.message
+import dns.rdataclass
 import dns.rdatatype
 import pytest
 
@@ -164,6 +165,7 @@ def test_types_and_classes() -> None:
     said = Seen(answer=(rrset("a. 5 TXT x"),))
     reply, came = asked("rewrite class CH IN", "a", "TXT", said, rdclass="CH")
     assert ("a. TXT", [1], 3, 1) == (came, [query.cls for query in said.queries], reply.question[0].rdclass, len(reply.answer))
+    assert dns.rdataclass.IN == reply.answer[0].rdclass  # an address of CH has other octets
     asked("rewrite class HS IN", "a", "TXT", said, rdclass="CH")
     assert [1, 3] == [query.cls for query in said.queries]
 

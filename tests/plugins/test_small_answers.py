@@ -184,6 +184,10 @@ SOA = "SOA localhost. root.localhost. 1 0 0 0 604800"
         ("localhost", "MX", f"NOERROR localhost. 604800 IN {SOA}"),
         ("x.a.localhost", "A", "x.a.localhost. 604800 IN A 127.0.0.1"),
         ("x.a.localhost", "TXT", f"NOERROR localhost. 604800 IN {SOA}"),
+        ("localhost.example.org", "A", "localhost.example.org. 604800 IN A 127.0.0.1"),
+        ("localhost.example.org", "AAAA", "localhost.example.org. 604800 IN AAAA ::1"),
+        ("localhost.example.org", "SOA", f"NOERROR localhost.example.org. 604800 IN {SOA}"),
+        ("localhostess.example.org", "A", "localhostess.example.org. 5 IN A 10.0.0.1"),
         ("1.0.0.127.in-addr.arpa", "PTR", "1.0.0.127.in-addr.arpa. 604800 IN PTR localhost."),
         ("0.127.in-addr.arpa", "PTR", f"NOERROR 127.in-addr.arpa. 604800 IN {SOA}"),
         ("2.0.0.127.in-addr.arpa", "PTR", f"NXDOMAIN 127.in-addr.arpa. 604800 IN {SOA}"),
@@ -198,10 +202,16 @@ def test_local(name: str, type: str, expected: str) -> None:
     assert (expected, True) == (said(reply), bool(reply.flags & dns.flags.AA))
 
 
+def test_local_leaves_names_that_only_begin_with_it_to_others() -> None:
+    generation = generation_of(in_block("local {\nlocalhost_prefix off\n}"), full)
+    assert "localhost.example.org. 5 IN A 10.0.0.1" == said(reply_of(generation, "localhost.example.org"))
+    assert "a.localhost. 604800 IN A 127.0.0.1" == said(reply_of(generation, "a.localhost"))
+
+
 def test_local_counts_names_that_went_astray() -> None:
     generation = generation_of(in_block("local"), full)
     registry = generation.metrics.registry()
-    for name in ("localhost", "a.localhost", "b.localhost", "example.org"):
+    for name in ("localhost", "a.localhost", "localhost.example.org", "example.org"):
         reply_of(generation, name)
     assert 2 == registry.get_sample_value("coredns_local_localhost_requests_total")
 
@@ -251,6 +261,7 @@ def test_erratic_of_other_types(type: str, expected: str) -> None:
         ("any thing", "Corefile:2: any: takes no arguments, has 1"),
         ("minimal yes", "Corefile:2: minimal: takes no arguments, has 1"),
         ("local host", "Corefile:2: local: takes no arguments, has 1"),
+        ("local {\nlocalhost_prefix maybe\n}", "Corefile:3: local: localhost_prefix: 'maybe' is none of on, off"),
         ("header", "Corefile:2: header: has no rule, such as: response set ra"),
         ("header {\nrespons set aa\n}", "Corefile:3: header: unknown option 'respons', did you mean 'response'?"),
         ("header {\nresponse sett aa\n}", "Corefile:3: header: response: 'sett' is none of set, clear"),

@@ -30,6 +30,7 @@ def said(generation: Generation, name: str, type: str = "A", **options: Any) -> 
     if "127.127.127.127" in text:
         return "elsewhere"
     code = "" if reply.rcode() == 0 else dns.rcode.to_text(reply.rcode())
+    assert not reply.flags & dns.flags.RA  # nobody recurses here
     assert bool(reply.flags & dns.flags.AA) == (reply.rcode() != dns.rcode.SERVFAIL and not is_unanswered(reply))
     return " ".join(filter(None, (code, text, *(option.to_text() for option in reply.options)))) or "NODATA"
 
@@ -145,6 +146,7 @@ CASES: list[tuple[str, str, str, dict[str, Any], str]] = [
     (ASKS, "A.test", "TXT", {}, 'A.test. 3600 IN TXT "TXT" "IN" "." "10.244.0.7" "a.test." "16"'),
     (TWO, "t.test", "A", {}, "t.test. 30 IN A 192.0.2.1 t.test. 30 IN A 192.0.2.2"),
     ("template IN A {\nrcode REFUSED\nederror 15\n}", "a.test", "A", {}, "REFUSED EDE 15 (Blocked)"),
+    ("template IN A {\nrcode SERVFAIL\n}", "a.test", "A", {}, "SERVFAIL"),
     ('template IN A {\nanswer "{{ .Nmae }} A 192.0.2.1"\n}', "a.test", "A", {}, "SERVFAIL"),
     ("template IN A test {\nmatch ^b\nfallthrough org\n}", "a.test", "A", {}, "SERVFAIL"),
     ("template IN A test org {\nmatch ^b\nfallthrough org\n}", "a.org", "A", {}, "elsewhere"),

@@ -79,10 +79,11 @@ def mapped(
 
 
 class Here:
-    """What takes the place of what: filled while a Corefile is read."""
+    """What takes the place of what: filled while a Corefile is read. `source` tells *kubernetes* where its objects are."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: str = "") -> None:
         self.folder = folder
+        self.source = source or f"manifests {MANIFESTS} {folder}/more.yaml"
         self.ports: dict[str, int] = {}
         self.hosts: dict[str, str] = {}
         self.upstreams: dict[str, int] = {}
@@ -93,7 +94,9 @@ class Here:
         depth = 0
         for line in corefile.splitlines():
             code = line.partition("#")[0].strip()
-            if depth == 0 and code.endswith("{"):
+            if depth == 0 and code.startswith("("):  # a snippet, for import
+                out.append(line)
+            elif depth == 0 and code.endswith("{"):
                 out.append(" ".join(map(self._key, code[:-1].split())) + " {")
                 out += [] if re.search(r"^\s*bind\s", self._block(corefile, line), re.MULTILINE) else ["    bind 127.0.0.1"]
             else:
@@ -120,9 +123,9 @@ class Here:
                     self.hosts.setdefault(host, f"127.0.0.{len(self.hosts) + 1}")
                 return ["    bind " + " ".join(self.hosts[host] for host in words[1:])]
             case [name] if name in HTTP:
-                return [f"    {name} 127.0.0.1:{self.http}{opens}"]
+                return [f"    {name} 127.0.0.1:{self.http_port()}{opens}"]
             case ["kubernetes"]:
-                source = f"        manifests {MANIFESTS} {self.folder}/more.yaml"
+                source = f"        {self.source}"
                 return [line, source] if opens else [f"{line} {{", source, "    }"]
             case ["forward"]:
                 to = " ".join(words[2:]).removesuffix("{").strip()
@@ -131,6 +134,10 @@ class Here:
                 return [f"    forward {words[1]} 127.0.0.1:{self.upstreams[to]}{opens}"]
             case _:
                 return [line]
+
+    def http_port(self) -> int:
+        """The port of one of *health*, *ready*, *prometheus*."""
+        return self.http
 
     @staticmethod
     def _option(line: str) -> str:

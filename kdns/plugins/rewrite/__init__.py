@@ -147,6 +147,8 @@ class Rewrite(Plugin):
             response = await self._changed(asked, response, change)
             if not isinstance(response, Response):
                 return response
+        if asked.cls != query.cls:
+            response = replace(response, cls=asked.cls)
         if response.rcode > 15 and query.edns is None:  # it cannot be said
             return replace(response, rcode=SERVFAIL)
         return response

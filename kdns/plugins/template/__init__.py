@@ -114,7 +114,7 @@ from kdns.core.plugin import Handler, Plugin
 from kdns.dns import master
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, Response, RRset
-from kdns.dns.types import AD, ANY, CD, CNAME, IN, NOERROR, OPCODE, RA, RCODES, RD, SERVFAIL, SOA, type_number, type_text
+from kdns.dns.types import AD, ANY, CD, CNAME, IN, NOERROR, OPCODE, RCODES, RD, SERVFAIL, SOA, type_number, type_text
 from kdns.plugins.template.gotext import Fields, Text
 
 CLASSES = {IN: "IN", 3: "CH", 4: "HS"}
@@ -236,7 +236,7 @@ class Template(Plugin):
         try:
             made = Response(
                 rcode=options.rcode,
-                flags=RA,
+                authoritative=options.rcode != SERVFAIL,
                 answer=self._records("answer", options.answer, values),
                 authority=self._records("authority", options.authority, values),
                 additional=self._records("additional", options.additional, values),

@@ -23,6 +23,9 @@ Syntax
 Metrics
     - `kdns_transfers_total{server, zone, result}`: transfers by `full`, `unchanged`, `refused`.
 
+Differences
+    - A zone that is not here, or cannot be transferred, is NOTAUTH (RFC 5936 2.2.1).
+
 Examples
     A cluster's zone for a server that is told of changes, and for whoever is in a network:
 

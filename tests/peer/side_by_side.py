@@ -1,0 +1,46 @@
+"""The cases of tests/peer: CoreDNS is asked, then kdns, and what they say is held against each other. `make test-peer`."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.peer import upstream
+from tests.peer.case import Case, cases
+from tests.peer.questions import Reply
+from tests.peer.servers import Stage
+from tests.peer.standing import alike
+
+CASES = [pytest.param(case, id=f"{table}: {case.name}") for table, case in cases()]
+
+
+def found(stage: Stage, program: str) -> tuple[dict[str, Reply], list[str]]:
+    """The replies of one server, and what it logged; none where it did not start."""
+    with stage.serving(program) as process:
+        replies = stage.replies() if process.poll() is None else {}
+        assert process.poll() is None or not stage.case.asks or program not in stage.case.runs, stage.log(program)[-5:]
+        started = process.poll() is None
+    said = stage.log(program)
+    assert started == (program in stage.case.runs), f"{program} {'starts' if started else 'does not start'}: {said[-5:]}"
+    return replies, sorted(re.findall(stage.case.logs, "\n".join(said), re.MULTILINE)) if stage.case.logs else []
+
+
+def unlike(question: str, coredns: Reply, kdns: Reply) -> str:
+    """What is not as it should be about two replies."""
+    if alike(coredns, kdns, question.partition("~")[2].strip()):
+        return ""
+    return f"{question}\n  coredns {coredns}\n  kdns    {kdns}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_answers(case: Case, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    stage = Stage(case, tmp_path, request.getfixturevalue("kubeconfig") if case.cluster else "")
+    with upstream.serving(list(stage.place.upstreams.values())):
+        theirs, their_log = found(stage, "coredns")
+        ours, our_log = found(stage, "kdns")
+    wrong = [unlike(text, theirs[text], ours[text]) for text in case.asks if case.runs == ("coredns", "kdns")]
+    assert not any(wrong), "\n" + "\n".join(filter(None, wrong))
+    if case.log_differs:
+        assert their_log != our_log
+    else:
+        assert their_log == our_log
