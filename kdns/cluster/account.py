@@ -1,24 +1,34 @@
 """The objects behind a name of the cluster, for a person: which Service, which slices, each endpoint and whether it is in or out.
 
 Who asks runs the server, so what is hidden from DNS is shown, and said to be hidden. Of objects only what DNS needs is kept:
-a resourceVersion and an age are not known here.
+versions and ages, or files and lines, are asked of their source, and where it does not say, what is known is shown without.
 """
 
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 from kdns.cluster.answers import Answers
 from kdns.cluster.columns import endpoints, hostnames_of, unready_of
 from kdns.cluster.objects import Port, Slice
 from kdns.dns import names
+from kdns.errors import KdnsError
 
 MOST = 200  # endpoints that are shown of a slice
 
 
-def account(answers: Answers, name: str, origin: str) -> dict[str, Any]:
+class Source(Protocol):
+    async def provenance(self, service: str, slices: Collection[str]) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+        """By kind and key, what objects do not keep of themselves; KdnsError where it cannot be had."""
+
+
+async def account(answers: Answers, source: Source, name: str, origin: str) -> dict[str, Any]:
     """What is known of a name in a zone; nothing of names that stand for no object."""
     below = names.labels(name[: -len(origin)] if origin != "." else name)
     if below[-1:] == ["svc"] and len(below) > 2:
-        return _service(answers, f"{below[-2]}/{below[-3]}")
+        key = f"{below[-2]}/{below[-3]}"
+        told = _service(answers, key)
+        more = await _provenance(told["slices"], source, key) if told["exists"] or told["slices"] else {}
+        return {"service": key, **more, **told}
     if (prefix := names.reverse_prefix(name)) is not None and prefix[1] == 8 * len(prefix[0]):
         store, address = answers.store, prefix[0]
         return {
@@ -29,11 +39,23 @@ def account(answers: Answers, name: str, origin: str) -> dict[str, Any]:
     return {}
 
 
+async def _provenance(slices: list[dict[str, Any]], source: Source, key: str) -> Mapping[str, Any]:
+    """Of a Service, and added to its slices; those that are not known here yet are put to them. Or why there is none."""
+    try:
+        found = dict(await source.provenance(key, [s["slice"] for s in slices]))
+    except KdnsError as error:
+        return {"versions and ages": f"not known: {error}"}
+    own: Mapping[str, Any] = found.pop(("Service", key), {})
+    for s in slices:
+        s.update(found.pop(("EndpointSlice", s["slice"]), {}))
+    slices += [{"slice": of, "known here": False, **more} for (_, of), more in found.items()]
+    return own
+
+
 def _service(answers: Answers, key: str) -> dict[str, Any]:
     store = answers.store
     namespace = key.partition("/")[0]
     told: dict[str, Any] = {
-        "service": key,
         "exists": key in store.services,
         "namespace exists": namespace in store.namespaces,
         "hidden": not answers.exposed(namespace),

@@ -13,6 +13,7 @@ from kdns.commands.flags import Parser
 from kdns.errors import KdnsError, one_line
 from kdns.plugins.admin.desk import PATH
 
+ROW = 90  # characters of a list that is shown in one line
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -69,6 +70,8 @@ def outline(told: dict[str, Any], depth: int = 0) -> Iterator[str]:
         if isinstance(value, dict):
             yield head
             yield from outline(value, depth + 1)
+        elif row := _row(value):
+            yield f"{head}  {one_line(row)}"
         elif isinstance(value, list) and value:
             yield head
             for item in value:
@@ -78,6 +81,12 @@ def outline(told: dict[str, Any], depth: int = 0) -> Iterator[str]:
                     yield "  " * (depth + 1) + one_line(str(item))
         elif value not in ("", None, []):
             yield f"{head}  {one_line(_plain(value))}"
+
+
+def _row(value: Any) -> str:
+    """A list of few short texts as one."""
+    row = ", ".join(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else ""
+    return row if len(row) < ROW else ""
 
 
 def _item(item: dict[str, Any], depth: int) -> Iterator[str]:

@@ -36,6 +36,8 @@ def overhear_no_more(blocks: Iterable[Block], witness: Callable[[Exchange], None
             block.settle_memo()
 
 
+FOREVER = "until that changes"
+
 Way = list[dict[str, Any]]
 
 
@@ -134,7 +136,7 @@ def _said(answer: Answer) -> dict[str, Any]:
         "authority": [text for rrset in answer.authority for text in texts(rrset)],
         "additional": [text for rrset in answer.additional for text in texts(rrset)],
         "made from": [_key(key) for key in answer.depends],
-        "holds": "until that changes" if answer.stable_for == math.inf else f"{answer.stable_for:g} s",
+        "holds": FOREVER if answer.stable_for == math.inf else f"{answer.stable_for:g} s",
         "why": answer.error.text if answer.error is not None else "",
     }
 

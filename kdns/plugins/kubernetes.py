@@ -97,7 +97,7 @@ Examples
         }
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address, ip_network
@@ -233,6 +233,9 @@ class Source(Protocol):
     async def check(self) -> None:
         """KdnsError where the files that it is told of would keep it from starting."""
 
+    async def provenance(self, service: str, slices: Collection[str]) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+        """Of a Service and its slices, by kind and key: versions and ages, or where they stand; KdnsError where none can tell."""
+
 
 class Kubernetes(Plugin):
     """Names of its zones are answered here."""
@@ -322,7 +325,7 @@ class Kubernetes(Plugin):
 
     async def account(self, query: Query) -> Mapping[str, Any]:
         origin = self._fallthrough.zone(query.name)
-        return {} if origin is None else account(self.answers, query.name, origin)
+        return {} if origin is None else await account(self.answers, self.source, query.name, origin)
 
     def example(self) -> str | None:
         """The name of a Service that has an address, for a person to try."""

@@ -430,7 +430,7 @@ def test_after_any_changes_nothing_is_stale(seed: int, options: str, monkeypatch
         fresh.store.serial = cluster.store.serial
         for asked in QUESTIONS:
             assert canon(fresh.octets(asked)) == canon(cluster.octets(asked))
-    assert any(entry.hits for entry in cluster.listener.memo._young.entries.values())
+    assert any(entry.hits for entry in cluster.listener.memo._young.values())
 
 
 def change(rnd: random.Random, cluster: Cluster, known: dict[tuple[type[Stored], str], Stored]) -> None:

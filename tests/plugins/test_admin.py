@@ -96,6 +96,17 @@ def test_explain(corefile: str, tmp_path: Path) -> None:
     assert (["10.244.0.1 (db-0): ready"], ["db-1: not ready"], 2) == (shown["in"], shown["out"], shown["endpoints"])
 
 
+def test_explain_tells_the_upstreams_that_were_tried(tmp_path: Path) -> None:
+    async def work(server: Server, client: Client) -> Any:
+        return await asked(tmp_path / "s", command="explain", name="www.example.com")
+
+    corefile = f".:0 {{\nbind 127.0.0.1\nadmin {tmp_path}/s\nforward . 127.0.0.1:1 127.0.0.1:2 {{\npolicy sequential\n}}\n}}\n"
+    (told,) = on(corefile, work)
+    tried = [(one["upstream"], one["said"]) for one in told["upstreams tried"]]
+    assert [(f"127.0.0.1:{port}", "connection refused") for port in (1, 2)] == tried[:2]
+    assert all(one["ms"] > 0 for one in told["upstreams tried"])
+
+
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
@@ -224,7 +235,8 @@ def test_explain_of_manifests(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     why = "Service prod/web has no port 'https', it has http"
     remedy = f"ask for {name.replace('https', 'http')}, or add the port to spec.ports"
     assert f"{name} does not exist: {why}; {remedy}" == first
-    assert "  - service  prod/web" in rest
+    assert "objects    service  prod/web" in rest
+    assert ["at", f"{tmp_path}/town.yaml:6"] in [line.split() for line in rest]
     assert 0 == cli.main([*words, "--json"])
     assert "NXDOMAIN" == json.loads(capsys.readouterr().out)["code"]
 
@@ -236,5 +248,5 @@ def test_where_no_server_listens(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 def test_an_outline() -> None:
     told = {"name": "a\x1b", "none": "", "no": False, "in": {"n": 1}, "list": ["x", {"k": "v", "l": ["m"]}]}
-    expected = ["name  a\\x1b", "no  no", "in", "  n  1", "list", "  x", "  - k  v", "    l", "      m"]
+    expected = ["name  a\\x1b", "no  no", "in", "  n  1", "list", "  x", "  - k  v", "    l  m"]
     assert expected == list(outline(told))

@@ -8,6 +8,7 @@ resources.py   what is asked for
 screening.py   names that may not reach an answer
 intake.py      objects as they came, into the store
 pages.py       a list in pages
+provenance.py  versions and ages, for a person
 reflector.py   list and watch of one resource
 own_file.py    a file that nobody else may have written
 snapshot.py    what is known, in a file

@@ -8,11 +8,12 @@ without it. It is imported only where an API server is used: with the packages t
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, UTC
 from typing import Any, TYPE_CHECKING
 
 from kdns.cluster.apiserver.client import Client, Connection
+from kdns.cluster.apiserver.provenance import provenance
 from kdns.cluster.apiserver.reflector import Reflector, TIMING, Timing
 from kdns.cluster.apiserver.resources import programmed, resources
 from kdns.cluster.apiserver.snapshot import EVERY, Snapshot
@@ -113,6 +114,10 @@ class ApiServer(Kept):
             if reflector.trouble or not reflector.listed:
                 reasons.setdefault(reflector.trouble or "waiting for the API server's list", []).append(reflector.name)
         return "; ".join(f"{', '.join(of)}: {why}" for why, of in reasons.items()) or None
+
+    async def provenance(self, service: str, slices: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
+        """The versions and ages of a Service and its slices, by kind and key; SourceError where they cannot be had."""
+        return await provenance(self._client.ask, service)
 
     def brief(self) -> str:
         """The same for DNS clients: nothing that an API server or a plugin for credentials said."""

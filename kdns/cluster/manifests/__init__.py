@@ -9,5 +9,6 @@ documents.py     files as single objects
 validation.py    what an API server would refuse
 loading.py       files to objects
 apart.py         the same in a process of its own
+provenance.py    where an object stands
 source.py        files to a store, again when they change
 """

@@ -25,20 +25,21 @@ class Lost(Exception):
 
 async def load_apart(paths: Sequence[str], options: Options) -> Loaded:
     """What `loading.load` returns or raises; Lost where the process did not live to say it."""
-    reply = await _asked(pickle.dumps((list(paths), tuple(options))))
+    reply = await asked(PROGRAM, pickle.dumps((list(paths), tuple(options))))
     try:
         return await _unpickled(reply)
     except (EOFError, pickle.UnpicklingError) as error:
         raise Lost(f"was cut off: {error}") from None
 
 
-async def _asked(request: bytes) -> bytes:
+async def asked(program: str, request: bytes) -> bytes:
+    """What a program of the package writes to what it reads; Lost where it does not."""
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
             "-m",
-            PROGRAM,
+            program,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us alone

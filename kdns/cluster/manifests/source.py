@@ -12,14 +12,16 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from typing import Any
 
 from kdns.cluster.manifests.apart import load_apart, Lost
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
 from kdns.cluster.manifests.documents import files, STDIN
 from kdns.cluster.manifests.loading import EVERYTHING, load, Loaded, Options
 from kdns.cluster.manifests.markup import MOST_OCTETS, size_of
+from kdns.cluster.manifests.provenance import places, places_apart
 from kdns.cluster.manifests.workloads import DEFAULT_POD_RANGES
 from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
@@ -117,6 +119,18 @@ class Manifests(Kept):
         """Why what is served is not what the files say, or None."""
         return self.problem
 
+    async def provenance(self, service: str, slices: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
+        """Where a Service and its slices stand, by kind and key; ManifestError where the files do not say (any more)."""
+        kinds = {"Service": [service], "Endpoints": [service], "EndpointSlice": slices}
+        wanted = [(kind, key) for kind, keys in kinds.items() for key in keys]
+        paths = self._real_paths()
+        look = await asyncio.to_thread(self._look)
+        found = await (places_apart(paths, wanted) if _is_large(look) else asyncio.to_thread(places, paths, wanted))
+        made = found.pop(("Endpoints", service), "")
+        out = {of: {"at": self._named(place)} for of, place in found.items()}
+        by = f"Endpoints at {self._named(made)}" if made else "the Pods that the selector matches"
+        return {("EndpointSlice", key): {"made of": by} for key in slices} | out
+
     async def close(self) -> None:
         """Watch no more; the store stays as it is."""
         if self._watching is not None:
@@ -208,14 +222,17 @@ class Manifests(Kept):
     async def _load(self, look: Look) -> Loaded:
         paths = self._real_paths()
         try:
-            if sum(one[3] for one in look if len(one) == 5) >= APART_FROM:
+            if _is_large(look):
                 return await load_apart(paths, self._options)
             return await asyncio.to_thread(load, paths, self._options)
         except ManifestError as error:
-            text = str(error)
-            for path, spool in self._spools.items():
-                text = text.replace(spool, "standard input" if path == STDIN else path)
-            raise type(error)(text) from None
+            raise type(error)(self._named(str(error))) from None
+
+    def _named(self, text: str) -> str:
+        """A text with what came by a pipe called so."""
+        for path, spool in self._spools.items():
+            text = text.replace(spool, "standard input" if path == STDIN else path)
+        return text
 
     def _real_paths(self) -> list[str]:
         return [self._spools.get(path, path) for path in self._paths]
@@ -233,6 +250,11 @@ class Manifests(Kept):
             except (OSError, ManifestError) as error:
                 out.append((path, str(error)))
         return tuple(out)
+
+
+def _is_large(look: Look) -> bool:
+    """Are the files large enough for a process of its own?"""
+    return sum(one[3] for one in look if len(one) == 5) >= APART_FROM
 
 
 def _mode(path: str) -> int:

@@ -3,7 +3,9 @@
 Description
     It is kdns's own, and off where it does not stand. Whoever may write to the socket (its mode is 0600: the user that kdns runs
     as, and root) may see every query and every name, and may have what is kept of a name forgotten; nothing else can be changed.
-    While *tail* is listening no query is answered from the memo: that costs most of the speed for as long.
+    *explain* asks upstreams where the answer needs them, and the API server for the versions and ages of a Service and its slices,
+    for two seconds at most; it is counted nowhere. While *tail* is listening no query is answered from the memo: that costs most of
+    the speed for as long.
 
     It concerns the whole process. Server blocks that name the same PATH share it.
 
