@@ -131,16 +131,10 @@ UNSOUND: dict[str, Stored] = {
 
 @pytest.mark.parametrize("name", UNSOUND)
 def test_one_with_an_object_that_cannot_be_is_refused(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    class Raw(Store):
-        """Keeps what it is given, unseen."""
-
-        def put(self, *objects: Stored) -> None:
-            for o in objects:
-                self._tables[type(o)][o.name if isinstance(o, Namespace) else o.key] = o
-
     async def test() -> None:
-        snapshot, odd, store = Snapshot(str(tmp_path / "s"), Selection()), Raw(), Store()
-        odd.put(*OBJECTS, UNSOUND[name])
+        snapshot, odd, store = Snapshot(str(tmp_path / "s"), Selection()), Store(), Store()
+        for o in (*OBJECTS, UNSOUND[name]):  # unseen by `put`
+            odd._tables[type(o)][o.name if isinstance(o, Namespace) else o.key] = o
         await snapshot.write(odd, "uid-1")
         assert await snapshot.load(store) is None
         assert ({}, {}, {}, {}, {}) == tables(store)
