@@ -10,7 +10,10 @@ memo.py           reply octets by query octets
 plugin.py         what a plugin is
 fallthrough.py    the zones of a plugin, and what it leaves to the next
 behind.py         what a server block has behind it
+chain.py          the plugins of a server block, as one function
+aliases.py        answers that end in an alias
 block.py          a server block, and what a plugin may ask of it
+counts.py         what is counted at one listening address
 listener.py       what answers at one listening address
 sentences.py      an answer in one sentence
 explanation.py    how a question is answered, for a person

@@ -4,41 +4,27 @@ No sockets here: `Listener` asks a block for an answer, `server` for what its pl
 """
 
 import logging
-import math
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kdns.config.corefile import ServerBlock
 from kdns.config.directive import Directive
+from kdns.core import aliases
 from kdns.core.behind import Address, Behind, Encryption, Page
+from kdns.core.chain import chain, known, UNANSWERED
 from kdns.core.metrics import Labels, Metric, Metrics, OfServer
-from kdns.core.plugin import chain, Exchange, Fact, Handler, Plugin
+from kdns.core.plugin import Exchange, Fact, Handler, Known, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, replace, Response, RRset
-from kdns.dns.types import AXFR, CNAME, IN, IXFR, LARGEST_UDP, NOTIMP, OPCODE, REFUSED, SERVFAIL
+from kdns.dns.types import AXFR, IN, IXFR, LARGEST_UDP, NOTIMP, OPCODE, SERVFAIL
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 HOPS = 10  # aliases followed for one query
 FAILED = Response(rcode=SERVFAIL, authoritative=False)
-UNANSWERED = Response(  # by the configuration alone, so it holds as long as that
-    rcode=REFUSED,
-    authoritative=False,
-    stable_for=math.inf,
-    error=ExtendedError(20, "no plugin here answers for this name"),
-)
-
-def is_unanswered(answer: Answer) -> bool:
-    """Did nobody answer? A plugin may have added what that rests on."""
-    return isinstance(answer, Response) and answer.rcode == REFUSED and answer.error is UNANSWERED.error
-
-
-async def _end(query: Query) -> Answer:
-    """The end of every chain: nobody here answers for the name."""
-    return UNANSWERED
 
 
 class Block:
@@ -70,8 +56,9 @@ class Block:
         self._any_class = False
         self._labelled: tuple[str, ...] = ()  # zones whose names have labels
         self._labels: list[Callable[[Query], Mapping[str, Callable[[], str]]]] = []
-        self._handler: Handler = _end
-        self._of_other_classes: Handler = _end
+        self._handler: Handler = chain([])
+        self._known: Known = known([])
+        self._of_other_classes: Handler = chain([])
         self._transfers = False  # are zone transfers some plugin's affair?
         self._panics = behind.metrics.counter("coredns_panics_total", "Errors of kdns's own that met a query.")
         self._report: Callable[[Query, str, BaseException | None], None] = _report
@@ -177,7 +164,7 @@ class Block:
     def behind(self, plugin: Plugin) -> Handler:
         """The plugins after this one, as they answer names of the class IN."""
         every = [other for _, other in self.plugins]
-        return chain(every[every.index(plugin) + 1 :], _end)
+        return chain(every[every.index(plugin) + 1 :])
 
     async def lookup(self, query: Query, name: str, type: int) -> Answer:
         """A question on behalf of a query to all server blocks of its listening address, as for the target of an alias."""
@@ -191,33 +178,7 @@ class Block:
         The code is the target's, the SOA of a negative answer too (RFC 6604 2.1, RFC 2308 2.1); where nothing here can
         resolve the target, the alias stands alone. An alias that leads back to itself has nothing: `soa`, of its zone, says so.
         """
-        target = _target(alias.answer[-1])
-        seen = {rrset.name for rrset in alias.answer if rrset.type == CNAME}
-        if target in seen:
-            return _round(query, alias, soa)
-        if target in query.trail:
-            return alias  # whoever asked for its target sees it come back
-        found = await self.lookup(query, target, query.type)
-        if not isinstance(found, Response):
-            return found
-        alone = replace(
-            alias,
-            stable_for=min(alias.stable_for, found.stable_for),
-            depends=tuple(dict.fromkeys(alias.depends + found.depends)),
-        )
-        if is_unanswered(found):
-            return alone
-        if any(rrset.type == CNAME and _target(rrset) in seen for rrset in found.answer):
-            return _round(query, alone, soa)
-        return replace(
-            alone,
-            rcode=found.rcode,
-            flags=found.flags,
-            answer=alias.answer + found.answer,
-            authority=found.authority,
-            additional=found.additional,
-            error=found.error,
-        )
+        return await aliases.follow(self.lookup, query, alias, soa)
 
     # ------------------------------------------------------------ what plugins arrange
 
@@ -284,9 +245,9 @@ class Block:
         """These are the plugins, in their order: make the chain, and find out which hooks they have."""
         self.plugins = plugins
         every = [plugin for _, plugin in plugins]
-        self._handler = chain(every, _end)
+        self._handler, self._known = chain(every), known(every)
         if self.recursive or self._any_class:
-            self._of_other_classes = chain([plugin for plugin in every if not plugin.internet_only], _end)
+            self._of_other_classes = chain([plugin for plugin in every if not plugin.internet_only])
         self._transfers = any(name == "transfer" for name, _ in plugins)
         self.counters = [plugin.count for plugin in every if plugin.overrides("count")]
         self.witnesses = [plugin.witness for plugin in every if plugin.overrides("witness")]
@@ -302,6 +263,16 @@ class Block:
     def settle_memo(self) -> None:
         """May the memo answer in the place of all plugins, and of those who watch each query?"""
         self.memoized = not self.witnesses and all(_leaves_the_memo(plugin) for _, plugin in self.plugins)
+
+    def at_once(self, query: Query) -> Answer | None:
+        """What the chain says where nobody has to wait; None: `answer` has to be asked, for errors too."""
+        if query.flags & OPCODE or query.cls != IN or query.type in (AXFR, IXFR):
+            return None
+        try:
+            answer = self._known(query)
+        except Exception:  # `answer` meets it again
+            return None
+        return None if isinstance(answer, Response) and answer.rcode == SERVFAIL else answer
 
     async def answer(self, query: Query) -> Answer:
         """What the chain says. The one place where an error of a plugin is caught."""
@@ -324,17 +295,6 @@ class Block:
             if plugin.overrides("notified") and (response := await plugin.notified(query)) is not None:
                 return response
         return Response(rcode=NOTIMP, authoritative=False)
-
-
-def _target(alias: RRset) -> str:
-    return names.text(alias.rdata[0].lower())
-
-
-def _round(query: Query, alias: Response, soa: tuple[RRset, ...]) -> Response:
-    """NODATA: resolvers fail on an alias that leads back to itself, and would ask for ever."""
-    text = f"{query.name.rstrip('.')} is an alias that leads back to itself"
-    why = ExtendedError(0, text, "one of its aliases must lead elsewhere")
-    return replace(alias, answer=(), authority=soa, error=why)
 
 
 def _leaves_the_memo(plugin: Plugin) -> bool:

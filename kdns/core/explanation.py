@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kdns.core.block import Block, FAILED, UNANSWERED
+from kdns.core.block import Block, FAILED
+from kdns.core.chain import UNANSWERED
 from kdns.core.explained import noted
 from kdns.core.listener import Listener
 from kdns.core.plugin import Exchange, Handler, Plugin

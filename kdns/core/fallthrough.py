@@ -26,14 +26,11 @@ class Fallthrough:
 
     def zone(self, name: str) -> str | None:
         """The longest of its zones that a name is in; None: it is not the plugin's affair."""
-        for zone in self.zones:
-            if names.is_below(name, zone):
-                return zone
-        return None
+        return names.first_above(name, self.zones)
 
     def passes(self, name: str) -> bool:
         """Does a name in its zones fall through where the plugin has nothing for it?"""
-        return any(names.is_below(name, zone) for zone in self._through)
+        return names.first_above(name, self._through) is not None
 
     async def after(self, nothing: Response, query: Query, next: Handler) -> Answer:
         """What the plugins after this one say, which holds as long as this one has nothing for the name.

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 from kdns.config.corefile import ServerBlock
 from kdns.core.behind import Page
 from kdns.core.block import Block
-from kdns.core.listener import Counts, families, Listener
+from kdns.core.counts import Counts, families
+from kdns.core.listener import Listener
 from kdns.core.memo import Later
 from kdns.core.metrics import Metrics
 from kdns.core.plugin import Kept
@@ -114,8 +115,9 @@ class Generation:
             listener.forget(keys)
 
     async def fold(self) -> None:
-        """Count the hits of all memos until now, in steps."""
+        """Count all that was answered until now, hits of the memos in steps."""
         for listener in self.listeners.values():
+            listener.answered.tell()
             for _ in listener.memo.folding():
                 await asyncio.sleep(0)
 
@@ -125,7 +127,7 @@ class Generation:
 
     def begin(self) -> None:
         """This generation serves from now on."""
-        self.metrics.collect("listeners", lambda: families(self.listeners.values()))
+        self.metrics.collect("listeners", lambda: families((one.server, one.counts, one.memo) for one in self.listeners.values()))
         self.metrics.fold = self.fold
 
     async def close(self, wanted: Iterable[Any] = ()) -> None:
@@ -138,6 +140,7 @@ class Generation:
             if id(thing) not in keep and isinstance(thing, Kept):
                 await thing.close()
         for listener in self.listeners.values():
+            listener.answered.tell()
             listener.memo.clear()  # see there: entries are no part of garbage collection
             listener.counts.forgotten += listener.memo.forgotten
             listener.counts.evicted += listener.memo.evicted

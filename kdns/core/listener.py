@@ -13,26 +13,26 @@ Rules that must never be broken:
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from kdns.core.behind import Encryption
-from kdns.core.block import Block, UNANSWERED
+from kdns.core.block import Block
+from kdns.core.chain import UNANSWERED
+from kdns.core.counts import Alike, Answered, Counts
 from kdns.core.entries import Entry
 from kdns.core.memo import BUDGET, Later, Memo
-from kdns.core.metrics import counters, gauges
-from kdns.core.plugin import Exchange, Fact
+from kdns.core.plugin import Exchange
 from kdns.dns import names
 from kdns.dns.encoding import encode, refusal
 from kdns.dns.plain import is_of, plain, respelt
 from kdns.dns.query import Address, decode, Query, Transport
 from kdns.dns.response import Answer, Key, replace, Response, Stream
 from kdns.dns.ring import Ring
-from kdns.dns.types import RCODES, REFUSED, TC, TYPES
+from kdns.dns.types import REFUSED, TC
 from kdns.errors import FormatError
 
 ONE_MESSAGE = (Transport.UDP, Transport.HTTPS)  # transports that have one for each query (RFC 8484 4.2.1)
-MOST_LABELS = 10_000  # of entries of the memo, kept to be shared
 MOST_CLIENTS = 10_000  # whose audience is remembered
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address as a socket of IPv6 has it
 _TRUNCATED = TC >> 8
@@ -55,38 +55,7 @@ class Messages:
 
 
 Reply = bytes | Messages | None  # None: silence
-
-
-class Hit(NamedTuple):
-    """What is told of a hit: whose it is, how it is counted, and the plugin that the memo answered in place of."""
-
-    block: Block
-    fact: Fact | None
-    replayed: Callable[[int], None] | None
-
-
-class Counts:
-    """What is counted at one listening address, since the process began."""
-
-    def __init__(self) -> None:
-        self.hits = 0  # of the memo
-        self.misses = 0  # messages that it had no reply to
-        self.forgotten = 0  # replies that changes made it forget, until this generation
-        self.evicted = 0  # replies that went for want of room, until this generation
-        self.hit_seconds = 0.0  # what hits took
-        self.refused: dict[int, int] = {}  # by code: what never became a query, or is of no zone here
-        self.of_no_zone: dict[tuple[str, str, str], int] = {}  # queries by transport, family (1: IPv4, 2: IPv6) and type
-
-
-    def refuse(self, rcode: int) -> None:
-        """What came is answered with this code alone."""
-        self.refused[rcode] = self.refused.get(rcode, 0) + 1
-
-    def pass_by(self, query: Query) -> None:
-        """A query for a name that is of no zone here."""
-        key = (query.transport.value, "2" if ":" in query.client.host else "1", TYPES.get(query.type, "other"))
-        self.of_no_zone[key] = self.of_no_zone.get(key, 0) + 1
-        self.refuse(REFUSED)
+LookedFor = tuple[bytes, bytes | None]  # a query that the memo had nothing for, and its plain one
 
 
 class Listener:
@@ -109,10 +78,10 @@ class Listener:
         self.patience: dict[str, float] = {}  # bounds of connections, where a block says so
         self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
         self._memoized = True
-        self._looked_for: tuple[bytes, bytes | None] = b"", None  # the last query, and its plain one: it is answered next
+        self._looked_for: LookedFor = b"", None  # the last query, and its plain one: it is answered next
         self._audiences: list[Callable[[str], bytes]] = []
         self._by_client: dict[bytes, bytes] = {}
-        self._labels: dict[Hit, Hit] = {}  # those that entries of the memo share
+        self.answered = Answered()  # by plugins
 
     def add(self, zone: str, block: Block) -> None:
         """The block serves the zone here."""
@@ -157,8 +126,14 @@ class Listener:
         `wire` and the reply may enter the memo. `client` and `local` are addresses, or struct sockaddr as the
         kernel wrote it.
         """
+        made = self.begin(wire, client, local, transport)
+        return made if made is None or isinstance(made, (bytes, Messages)) else await made
+
+    def begin(
+        self, wire: bytes, client: Address | bytes, local: Address | bytes, transport: Transport
+    ) -> Reply | Coroutine[Any, Any, Reply]:
+        """The reply where nobody has to wait for it, or else the coroutine that comes to it: see `reply`."""
         received = time.monotonic()
-        looked_for = self._looked_for
         self.counts.misses += 1
         try:
             query = decode(wire, client, local, transport, received)
@@ -168,57 +143,55 @@ class Listener:
             self.counts.refuse(error.rcode)
             return wire[:2] + refusal(wire, error)
         zone, block = self.find(query)
-        changes = self.memo.changes
-        response = UNANSWERED if block is None else await block.answer(query)
-        if not isinstance(response, Response):
-            if not isinstance(response, Stream):
-                return None
-            if transport not in ONE_MESSAGE:
-                return Messages(query, response)
-            # There is more than one message: ask over TCP.
-            response = Response(flags=TC) if transport is Transport.UDP else Response(rcode=REFUSED, authoritative=False)
         if block is None:
             self.counts.pass_by(query)
-            made = encode(query, response)
-            return wire[:2] + (made.turn() if isinstance(made, Ring) else made)
+            return wire[:2] + _octets(encode(query, UNANSWERED))
+        looked_for, changes = self._looked_for, self.memo.changes
+        answer = block.at_once(query)
+        if answer is None:
+            return self._waited_for(query, zone, block, looked_for, changes)
+        return self._reply(query, zone, block, answer, looked_for, changes)
+
+    async def _waited_for(self, query: Query, zone: str, block: Block, looked_for: LookedFor, changes: int) -> Reply:
+        return self._reply(query, zone, block, await block.answer(query), looked_for, changes)
+
+    def _reply(self, query: Query, zone: str, block: Block, answer: Answer, looked_for: LookedFor, changes: int) -> Reply:
+        """The reply that says what a server block answered; `changes` of the memo when it was asked."""
+        wire = query.wire
+        if not isinstance(answer, Response):
+            if not isinstance(answer, Stream):
+                return None
+            if query.transport not in ONE_MESSAGE:
+                return Messages(query, answer)
+            # There is more than one message: ask over TCP.
+            over_udp = query.transport is Transport.UDP
+            answer = Response(flags=TC) if over_udp else Response(rcode=REFUSED, authoritative=False)
         asked, key = wire[2:], None
-        if response.stable_for and block.memoized and self._memoized:
+        if answer.stable_for and block.memoized and self._memoized:
             key = looked_for[1] if looked_for[0] == asked else plain(asked, self.heeded)
             if key is not None and key != asked:
                 if is_of(key, query.question, query.edns is not None):
                     query.question = key[10 : 10 + len(query.question)]
                 else:
                     key = None
-        made = encode(query, response, block.udp_size, recursion=block.recursive)
-        octets = made.turn() if isinstance(made, Ring) else made
-        fact = self._fact(zone, block, query, response, len(octets) + 2) if block.counters else None
-        if fact is not None or block.witnesses:
-            _tell(block, query, response, fact, octets)
+        made = encode(query, answer, block.udp_size, recursion=block.recursive)
+        octets = _octets(made)
+        size = len(octets) + 2
+        alike = None
+        if block.counters:
+            alike = self.answered.count(self.server, zone, block, query, answer, size)
+        if block.witnesses:
+            exchange = Exchange(query, answer, octets, time.monotonic() - query.received)
+            for witness in block.witnesses:
+                witness(exchange)
         if key is None:
             return wire[:2] + octets
-        if len(octets) + 2 <= query.takes(block.udp_size) and (self.memo.changes == changes or not response.depends):
-            self._remember(key, block, query, response, made, fact)
+        if size <= query.takes(block.udp_size) and (self.memo.changes == changes or not answer.depends):
+            if answer.made.replayed is not None:
+                alike = Alike(block, None if alike is None else alike.fact, answer.made.replayed)
+            where = key if self.audience is None else self.audience(query.client) + key
+            self.memo.put(where, made, answer.depends, alike, answer.stable_for != math.inf)
         return wire[:2] + (octets if key == asked else respelt(octets, asked))
-
-    def _fact(self, zone: str, block: Block, query: Query, response: Response, size: int) -> Fact:
-        return Fact(
-            self.server, zone, block.view, query.transport, query.over_ipv6, query.type, query.do, response.rcode,
-            response.made.by, len(query.wire), size,
-        )  # fmt: skip
-
-    def _remember(
-        self, key: bytes, block: Block, query: Query, response: Response, made: bytes | Ring, fact: Fact | None
-    ) -> None:
-        """Let the memo have the reply to a plain query."""
-        hit = None
-        if fact is not None or response.made.replayed is not None:
-            if len(self._labels) >= MOST_LABELS:
-                self._labels.clear()
-            hit = Hit(block, fact, response.made.replayed)
-            hit = self._labels.setdefault(hit, hit)
-        if self.audience is not None:
-            key = self.audience(query.client) + key
-        self.memo.put(key, made, response.depends, hit, response.stable_for != math.inf)
 
     # ------------------------------------------------------------ who asks
 
@@ -282,76 +255,25 @@ class Listener:
 
     def _fold(self, entry: Entry, hits: int) -> None:
         """Hits of the memo, counted as if the plugins had answered; each took its share of the batches."""
-        hit: Hit | None = entry.label
-        if hit is None:
+        alike: Alike | None = entry.label
+        if alike is None:
             return
-        if hit.fact is not None:
+        if alike.fact is not None:
             counts = self.counts
             seconds = counts.hit_seconds / counts.hits if counts.hits else 0.0
             for transport, times in ((Transport.UDP, hits - entry.streams), (self.stream, entry.streams)):
                 if times:
-                    fact = hit.fact if hit.fact.transport is transport else hit.fact._replace(transport=transport)
-                    for count in hit.block.counters:
+                    fact = alike.fact if alike.fact.transport is transport else alike.fact._replace(transport=transport)
+                    for count in alike.block.counters:
                         count(fact, times, seconds)
-        if hit.replayed is not None:
-            hit.replayed(hits)
+        if alike.replayed is not None:
+            alike.replayed(hits)
+
+
+def _octets(made: bytes | Ring) -> bytes:
+    """A reply, or one turn of it."""
+    return made.turn() if isinstance(made, Ring) else made
 
 
 def _closest(name: str, zones: dict[str, Any]) -> str | None:
     return "." if len(zones) == 1 and "." in zones else names.closest(name, zones)
-
-
-def _tell(block: Block, query: Query, response: Response, fact: Fact | None, reply: bytes) -> None:
-    """Count a reply, and tell those who watch each one."""
-    seconds = time.monotonic() - query.received
-    if fact is not None:
-        for count in block.counters:
-            count(fact, 1, seconds)
-    if block.witnesses:
-        exchange = Exchange(query, response, reply, seconds)
-        for witness in block.witnesses:
-            witness(exchange)
-
-
-def families(listeners: Iterable[Listener]) -> list[Any]:
-    """What is counted at these addresses, for a scrape."""
-    by_server = ("server",)
-    table: dict[tuple[str, ...], tuple[Counts, Memo]] = {(one.server,): (one.counts, one.memo) for one in listeners}
-    refused: dict[tuple[str, ...], float] = {
-        (server, "dropped", "", RCODES.get(rcode, "other"), ""): n
-        for (server,), (counts, _) in table.items()
-        for rcode, n in counts.refused.items()
-    }
-    passed_by = {
-        (server, "dropped", "", *key): n for (server,), (counts, _) in table.items() for key, n in counts.of_no_zone.items()
-    }
-    return [
-        counters(
-            "coredns_dns_requests_total", "Queries.", ("server", "zone", "view", "proto", "family", "type"), passed_by
-        ),
-        counters("coredns_dns_responses_total", "Replies.", ("server", "zone", "view", "rcode", "plugin"), refused),
-        gauges("kdns_memo_entries", "Replies in the memo.", by_server, {of: len(memo) for of, (_, memo) in table.items()}),
-        gauges(
-            "kdns_memo_bytes", "Octets of the memo, estimated.", by_server, {of: memo.size for of, (_, memo) in table.items()}
-        ),
-        gauges(
-            "kdns_memo_budget_bytes", "Octets that the memo may have.", by_server,
-            {of: memo.budget for of, (_, memo) in table.items()},
-        ),
-        counters(
-            "kdns_memo_hits_total", "Queries that the memo answered.", by_server,
-            {of: counts.hits for of, (counts, _) in table.items()},
-        ),
-        counters(
-            "kdns_memo_misses_total", "Queries that it did not answer.", by_server,
-            {of: counts.misses for of, (counts, _) in table.items()},
-        ),
-        counters(
-            "kdns_memo_forgotten_total", "Replies that a change made it forget.", by_server,
-            {of: counts.forgotten + memo.forgotten for of, (counts, memo) in table.items()},
-        ),
-        counters(
-            "kdns_memo_evicted_total", "Replies that went for want of room.", by_server,
-            {of: counts.evicted + memo.evicted for of, (counts, memo) in table.items()},
-        ),
-    ]  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
-from kdns.core.block import is_unanswered
+from kdns.core.chain import is_unanswered
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, Response, RRset, Silence

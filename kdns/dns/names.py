@@ -7,7 +7,7 @@ zone where its text ends so. No I/O.
 
 import ipaddress
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
@@ -141,6 +141,14 @@ def is_below(name: str, zone: str) -> bool:
     if not name.endswith(zone):
         return False
     return zone == "." or len(name) == len(zone) or (name[-len(zone) - 1] == "." and not _is_escaped(name, len(zone)))
+
+
+def first_above(name: str, zones: Iterable[str]) -> str | None:
+    """The first of the zones that the name is in, or None."""
+    for zone in zones:
+        if name.endswith(zone) and is_below(name, zone):
+            return zone
+    return None
 
 
 def _is_escaped(name: str, tail: int) -> bool:

@@ -52,7 +52,8 @@ from dataclasses import dataclass
 from kdns.config.directive import Directive
 from kdns.config.options import argument
 from kdns.config.values import origins
-from kdns.core.block import Block, is_unanswered
+from kdns.core.block import Block
+from kdns.core.chain import is_unanswered
 from kdns.core.files import read_text
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names

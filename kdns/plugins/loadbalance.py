@@ -64,7 +64,7 @@ from kdns.config.directive import Directive
 from kdns.config.options import argument, duration, Network, networks, option
 from kdns.core.block import Block
 from kdns.core.files import read_text
-from kdns.core.plugin import Handler, Plugin
+from kdns.core.plugin import Handler, Known, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, replace, Response, RRset
@@ -121,7 +121,13 @@ class LoadBalance(Plugin):
         return weighted
 
     async def answer(self, query: Query, next: Handler) -> Answer:
-        response = await next(query)
+        return self._balanced(query, await next(query))
+
+    def at_once(self, query: Query, next: Known) -> Answer | None:
+        response = next(query)
+        return None if response is None else self._balanced(query, response)
+
+    def _balanced(self, query: Query, response: Answer) -> Answer:
         if not isinstance(response, Response):
             return response
         answer = response.answer

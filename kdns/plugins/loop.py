@@ -43,7 +43,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from kdns.config.directive import Directive
 from kdns.config.options import argument
 from kdns.core.block import Block
-from kdns.core.plugin import Handler, Plugin
+from kdns.core.plugin import Handler, Known, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, Made, Response
@@ -116,6 +116,9 @@ class Loop(Plugin):
             self._take_out(self._probes[query.name], f"{query.client} -> {query.local}")
             return Response(rcode=NXDOMAIN, authoritative=False, made=MADE)
         return await next(query)
+
+    def at_once(self, query: Query, next: Known) -> Answer | None:
+        return None if query.type == HINFO else next(query)
 
     async def run(self) -> None:
         while True:

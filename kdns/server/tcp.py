@@ -211,7 +211,13 @@ class _Connection(asyncio.BufferedProtocol):
         """The reply where it is there at once; else it is written later."""
         server = self._server
         listener = server.listener
-        made = server.in_flight.start(listener.reply(wire, self._peer, self._local, listener.stream), listener.server)
+        begun = listener.begin(wire, self._peer, self._local, listener.stream)
+        if begun is None or isinstance(begun, bytes):
+            return begun
+        if isinstance(begun, Messages):
+            made: Reply | asyncio.Task[Reply] = begun
+        else:
+            made = server.in_flight.start(begun, listener.server)
         if isinstance(made, asyncio.Task):
             self._in_flight += 1
             server.connections.waits(self)

@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
-from kdns.core.listener import Listener, Reply
+from kdns.core.listener import Listener, Messages, Reply
 from kdns.dns.query import Address, Transport
 from kdns.server.backlog import Backlog, is_near
 from kdns.server.in_flight import InFlight, outcome
@@ -104,7 +104,11 @@ class Udp:
 
     def _started(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
         """The reply to a miss where it is there at once; else it is sent later."""
-        made = self._in_flight.start(self.listener.reply(wire, client, local, Transport.UDP), self.listener.server)
+        begun = self.listener.begin(wire, client, local, Transport.UDP)
+        if begun is None or isinstance(begun, bytes):
+            return begun
+        assert not isinstance(begun, Messages)  # over UDP there is one
+        made = self._in_flight.start(begun, self.listener.server)
         if not isinstance(made, asyncio.Task):
             return made if isinstance(made, bytes) else None
         self._waiting += 1

@@ -7,7 +7,7 @@ import dns.asyncquery
 import dns.message
 import pytest
 
-from kdns.core.block import UNANSWERED
+from kdns.core.chain import UNANSWERED
 from kdns.core.plugin import Plugin
 from kdns.dns.query import Address, Query
 from kdns.dns.response import Response

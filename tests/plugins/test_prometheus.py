@@ -166,6 +166,7 @@ def test_counts_outlive_a_reload() -> None:
     asyncio.run(ask(old, "example.org"))
     new = load(in_block("prometheus"), generation=Generation(old))
     new.begin()
+    asyncio.run(old.close(new.kept.values()))
     asyncio.run(ask(new, "example.org"))
     assert [2] == [value for _, value in scrape(new)["coredns_dns_requests_total"]]
 

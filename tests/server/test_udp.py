@@ -130,6 +130,7 @@ def test_what_moved_into_the_old_generation_is_a_hit(kind: Kind) -> None:
         with client() as sock:
             for name in ("n1", "n2", "n3", "n4", "n5", "n1"):
                 await ask(sock, question(f"{name}.test."), ("127.0.0.1", port))
+        small.answered.tell()
         small.memo.fold()
         return sum(counted), small.counts.hits, small.counts.misses
 

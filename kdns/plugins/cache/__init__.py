@@ -102,7 +102,7 @@ from typing import Any
 
 from kdns.config.directive import Directive
 from kdns.core.block import Block, FAILED
-from kdns.core.plugin import Handler, Plugin
+from kdns.core.plugin import Handler, Known, Plugin
 from kdns.core.singleflight import Singleflight
 from kdns.dns import names
 from kdns.dns.query import Query, Transport
@@ -153,12 +153,11 @@ class Caching(Plugin):
         block.on_forget(self.cache.forget)
 
     async def answer(self, query: Query, next: Handler) -> Answer:
-        if not (self._everything or names.closest(query.name, self._zones)) or query.options(self.block.edns_options):
+        if self._is_elsewhere(query):
             return await next(query)
-        for zone in self._never:
-            if names.is_below(query.name, zone):
-                answer = await next(query)
-                return self._missed(answer) if isinstance(answer, Response) and answer.foreign else answer
+        if self._is_never_kept(query.name):
+            answer = await next(query)
+            return self._missed(answer) if isinstance(answer, Response) and answer.foreign else answer
         now = self._clock()
         second = int(now)
         key = key_of(query)
@@ -172,6 +171,21 @@ class Caching(Plugin):
         if self._usable(entry, second):
             return await self._verified(entry, query, next, now)
         return await self._ask(query, next, key)
+
+    def at_once(self, query: Query, next: Known) -> Answer | None:
+        """What it does not keep; an answer from elsewhere is to be counted."""
+        if not self._is_never_kept(query.name) and not self._is_elsewhere(query):
+            return None
+        answer = next(query)
+        return None if isinstance(answer, Response) and answer.foreign else answer
+
+    def _is_elsewhere(self, query: Query) -> bool:
+        """Is it of no zone here, or whoever asks may get another answer than others?"""
+        here = self._everything or names.closest(query.name, self._zones)
+        return not here or bool(query.options(self.block.edns_options))
+
+    def _is_never_kept(self, name: str) -> bool:
+        return names.first_above(name, self._never) is not None
 
     # ------------------------------------------------------------ from the cache
 
