@@ -43,7 +43,7 @@ INSTEAD = {  # what to do in place of words that are not served, those of the pa
     "quic": _NOT_HERE + "put a proxy for DNS over QUIC in front, or use tls://",
     "grpc_server": _NOT_HERE + "put a proxy in front, or use https://",
     "https": _NOT_HERE + "leave it out, https:// addresses have bounds of their own",
-    "https3": _NOT_HERE + "use https://, which speaks HTTP/1.1",
+    "https3": _NOT_HERE + "use https://, which speaks HTTP/2 and HTTP/1.1",
     "siit": _NOT_HERE + "forward these names to a resolver that does it",
     "tsig": _NOT_HERE + "say who may ask with acl, and who may transfer with transfer's to",
     "dnssec": _NOT_HERE + "sign the zone where its file is made, and serve it with file",

@@ -2,7 +2,7 @@
 
 Description
     A server block whose keys begin with tls:// (DNS over TLS, RFC 7858, port 853) or https:// (DNS over HTTPS, RFC 8484, port
-    443, path /dns-query, GET and POST, HTTP/1.1) is served encrypted. TLS is 1.2 or newer.
+    443, path /dns-query, GET and POST, HTTP/2 and HTTP/1.1) is served encrypted. TLS is 1.2 or newer.
 
     The files are looked at every 5 seconds, and read again when they change: new connections have the new certificate, those
     that are open stay as they are. Files that cannot be used, as when only one of two has been written, change nothing; a line
@@ -64,7 +64,7 @@ log = logging.getLogger(__name__)
 WATCH = 5.0  # seconds between looks at the files
 LARGEST = 1 << 20  # octets of a file
 ENCRYPTED = ("tls", "https")  # schemes
-PROTOCOLS = ["dot", "http/1.1"]  # what is spoken inside (ALPN)
+PROTOCOLS = ["h2", "http/1.1", "dot"]  # what is spoken inside (ALPN)
 _VERIFY = {
     "nocert": ssl.CERT_NONE,
     "request": ssl.CERT_NONE,

@@ -9,6 +9,8 @@ udp.py         datagrams
 stream.py      a TCP connection
 tcp.py         messages on connections
 http.py        health, readiness, metrics
+doh.py         what a request of DNS over HTTPS says
+http2.py       DNS over HTTPS on connections that speak HTTP/2
 https.py       DNS over HTTPS
 schemes.py     how an address may be spoken to
 lag.py         how late the event loop is

@@ -104,12 +104,14 @@ class Http:
 class HttpSocket:
     """One listening socket and its connections. `answer` says `waits()` of the connection once it has the whole request.
 
-    `most`: octets of a request; `context`: how a new connection is encrypted.
+    `most`: octets of a request; `context`: how a new connection is encrypted; `first`: makes what has a new connection first,
+    of what makes an HttpConnection.
     """
 
     def __init__(
         self, sock: socket.socket, answer: "Callable[[web.BaseRequest, HttpConnection], Awaitable[web.Response]]",
         connections: Connections, most: int = HEAD, context: Callable[[], ssl.SSLContext | None] = lambda: None,
+        first: "Callable[[Callable[[], HttpConnection]], asyncio.Protocol]" = lambda make: make(),
     ) -> None:  # fmt: skip
         from aiohttp import web
 
@@ -118,7 +120,7 @@ class HttpSocket:
         self._answer = answer
         self._of: dict[Any, HttpConnection] = {}  # by what speaks HTTP on it
         self._http = web.Server(self._asked, access_log=None, keepalive_timeout=IDLE)
-        self._acceptor = Acceptor(sock, lambda: HttpConnection(self._http(), self), connections, context)
+        self._acceptor = Acceptor(sock, lambda: first(lambda: HttpConnection(self._http(), self)), connections, context)
 
     def start(self) -> None:
         """Accept connections from now on."""
@@ -166,8 +168,8 @@ class HttpConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._end = self._loop.call_later(READ, self.abort)
-        self.peer = _place_of(transport.get_extra_info("peername"))
-        self.local = _place_of(transport.get_extra_info("sockname"))
+        self.peer = place_of(transport.get_extra_info("peername"))
+        self.local = place_of(transport.get_extra_info("sockname"))
         self.client = client(self.peer[0])
         self.speaks.connection_made(transport)
         if not self._listener.began(self):
@@ -233,7 +235,8 @@ def _widest(places: set[Place]) -> list[Place]:
     return [place for place in sorted(places) if not any(other != place and _covers(other, place) for other in places)]
 
 
-def _place_of(name: tuple[str, int]) -> Place:
+def place_of(name: tuple[str, int]) -> Place:
+    """One end of a connection, without what the system adds to an address."""
     return name[0].partition("%")[0].removeprefix("::ffff:"), name[1]
 
 

@@ -41,7 +41,7 @@ def _tls(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlig
 
 
 def _https(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Served]:
-    return [Https(sockets[0], listener)]
+    return [Https(sockets[0], listener, in_flight)]
 
 
 SCHEMES = {
