@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
-    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-cluster bench-pod soak rollout chaos clean
+    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-cluster bench-pod soak rollout overload chaos clean
 
 setup: $(VENV)/.made
 
@@ -132,6 +132,10 @@ soak: setup
 
 rollout: setup
 	$(BIN)/python -m benchmarks.rollout
+
+# floods of several kinds, and what they cost others
+overload: setup
+	$(BIN)/python -m benchmarks.overload
 
 # faults at random under load, beside a model: make chaos MINUTES=10
 chaos: setup

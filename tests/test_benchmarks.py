@@ -15,6 +15,7 @@ import pytest
 from benchmarks.bench import table
 from benchmarks.load import Loaded, read_dnsperf, run, wire
 from benchmarks.loads import ask_one_each, DISTINCT, distinct, zones
+from benchmarks.overload import Asked, DIGITS, Flood, FLOODS
 from benchmarks.soak import faults, Held
 from benchmarks.upstream import answer
 
@@ -125,3 +126,17 @@ def test_a_connection_for_each_question() -> None:
         thread.join()
     assert "a.test. IN A" == dns.message.from_wire(asked[0][2:]).question[0].to_text()
     assert answered == len(asked[:-1]) // 2
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_asks_what_it_says(flood: Flood) -> None:
+    asked = [dns.message.from_wire(bytes(octets)) for octets in itertools.islice(flood.datagrams(), 2)]
+    names = [flood.name.replace(DIGITS, f"{n:08}") for n in (1, 2)]
+    assert [f"{name}. IN A" for name in names] == [query.question[0].to_text() for query in asked]
+    cookies = [option.to_text() for query in asked for option in query.options]
+    assert (["COOKIE 3030303030303031", "COOKIE 3030303030303032"] if flood.cookie else []) == cookies
+
+
+def test_what_was_asked() -> None:
+    asked = Asked([(0.0, 5.0), (1.0, None), (2.0, 7.0), (3.0, None), (4.0, 9.0), (5.0, 1.0)])
+    assert (40.0, 7.0) == (asked.between(0, 5).lost, asked.between(0, 5).percentile(50))

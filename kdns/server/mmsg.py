@@ -112,6 +112,11 @@ class Batch:
         name: bytes = self._names[i * _NAME : i * _NAME + self._name_size]
         return name
 
+    def clients(self, count: int) -> list[bytes]:
+        """The same of the first so many."""
+        names: bytes = self._names[0 : count * _NAME]
+        return [names[at : at + self._name_size] for at in range(0, count * _NAME, _NAME)]
+
     def asked(self, i: int) -> Control:
         """On a socket of all addresses, which was asked: a control message as `sendmsg` takes it."""
         at = i * _CONTROL + 16

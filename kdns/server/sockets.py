@@ -1,4 +1,4 @@
-"""Sockets to listen on: bound, or refused in one line that says what to do.
+"""Sockets to listen on: bound, or refused in one line that says what to do; given up.
 
 All have SO_REUSEPORT, as CoreDNS's have, so that a successor can be started before its predecessor ends. But they get it only
 after they are bound: without it the kernel says whether somebody has the port already, and with it nobody would ever know that
@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from enum import Enum
 from ipaddress import ip_address, IPv6Address
@@ -20,9 +21,10 @@ from kdns.errors import ListenError
 
 log = logging.getLogger(__name__)
 
-BUFFER = 8 << 20  # octets that wait in the kernel while we are busy: some 10,000 queries
+BUFFER = 4 << 20  # octets that wait in the kernel while we are busy: some 10,000 queries
 SHARED = "another kdns has it"  # or whoever else has set SO_REUSEPORT
 TRIES = 50  # ports, to find one that is free on all addresses for UDP and TCP
+IP_PKTINFO = 8  # of Linux
 BACKLOG = 512  # TCP connections that wait to be accepted
 
 
@@ -126,6 +128,42 @@ def _widen(sock: socket.socket) -> None:
                 sock.setsockopt(socket.SOL_SOCKET, forced if os.uname().sysname == "Linux" else option, BUFFER)
         except OSError:
             sock.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+
+
+def ask_for_addresses(sock: socket.socket) -> bool:
+    """Have the kernel say of each datagram which address was asked; False where it cannot."""
+    try:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        elif sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        else:
+            return False
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def turn_away(sock: socket.socket) -> None:
+    """Connect a socket to itself, where a connected one can still answer others (Linux)."""
+    if sys.platform != "linux":
+        return
+    name = sock.getsockname()
+    for host in {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "::ffff:127.0.0.1")}.get(name[0], (name[0],)):
+        try:
+            sock.connect((host, *name[1:]))
+            return
+        except OSError:
+            continue
+
+
+def has_more(sock: socket.socket) -> bool:
+    """Whether a datagram is there."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return False
+    return True
 
 
 def receive_buffer(sock: socket.socket) -> int:

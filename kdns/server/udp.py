@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 import struct
-import sys
 import time
 from collections import deque
 from functools import partial
@@ -21,8 +20,9 @@ from typing import Any
 
 from kdns.core.listener import Listener, Messages, Reply
 from kdns.dns.query import Address, Transport
-from kdns.server.backlog import Backlog, is_near
+from kdns.server.backlog import Backlog, is_near, Share, whose
 from kdns.server.in_flight import InFlight, outcome
+from kdns.server.sockets import ask_for_addresses, has_more, IP_PKTINFO, turn_away
 
 try:
     from kdns.server import mmsg
@@ -35,14 +35,12 @@ AT_ONCE = 64  # datagrams that are read before others on the loop have their tur
 LONGEST = 4096  # octets of a datagram
 UNSENT = 4096  # replies that wait to be sent; beyond them replies are lost, as on any network
 UNSENT_OCTETS = 8 << 20  # and so many octets of them
-LOOKS = 8  # full batches until it is looked how much more there is
 READ_ON = 32  # batches that are read at once where there is much
 DRAIN = 5.0  # seconds that a socket that is given up has to answer what it took
 
-_IP_PKTINFO = 8  # of Linux
 Control = tuple[int, int, bytes]  # a control message: level, type, octets
 Route = tuple[Any, list[Control]]  # whereto a reply goes (struct sockaddr, or as Python has it), and wherefrom
-Miss = tuple[bytes, Address | bytes, Address | bytes, Route]  # a datagram, who asks, what was asked, and the way back
+Miss = tuple[bytes, bytes, Address | bytes, Route]  # a datagram, who asks, what was asked, and the way back
 
 
 class Udp:
@@ -55,7 +53,6 @@ class Udp:
         self._in_flight = in_flight
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
-        self._backlog: Backlog[Miss] = Backlog(sock, in_flight, self._begin)
         self._unsent: deque[tuple[bytes, Route]] = deque()
         self._unsent_octets = 0
         name = sock.getsockname()
@@ -63,11 +60,15 @@ class Udp:
         port: bytes = name[1].to_bytes(2, "big")
         self._v4_head = struct.pack("=H", socket.AF_INET) + port
         self._v6_head = struct.pack("=H", socket.AF_INET6) + port + bytes(4)
-        self._all = ip_address(name[0].partition("%")[0]).is_unspecified and _ask_for_addresses(sock)
+        self._all = ip_address(name[0].partition("%")[0]).is_unspecified and ask_for_addresses(sock)
 
     def given_up(self) -> dict[str, int]:
-        """Replies that could not be sent, and queries whose turn did not come."""
-        return {"send_buffer": self._lost, "turn": self._backlog.dropped}
+        """Replies that could not be sent, and queries whose turn did not come, each by the want of what."""
+        return {"send_buffer": self._lost}
+
+    def _is_busy(self) -> bool:
+        """Whether a reply is still to come."""
+        return bool(self._waiting or self._unsent)
 
     async def start(self) -> None:
         """Serve from now on."""
@@ -87,20 +88,13 @@ class Udp:
             began = time.monotonic()
             reply = self.listener.replay(wire[2:], client, Transport.UDP)
             if reply is None:
-                reply = self._missed(wire, client, local, (address, asked))
+                reply = self._started(wire, client, local, (address, asked))
             else:
                 reply = wire[:2] + reply
                 self.listener.counts.hits += 1
                 self.listener.counts.hit_seconds += time.monotonic() - began
             if reply is not None:
                 self._send(reply, (address, asked))
-
-    def _missed(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
-        """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""
-        if self._backlog.open:
-            self._backlog.add((wire, client, local, route), is_near(wire, self.listener.near))
-            return None
-        return self._started(wire, client, local, route)
 
     def _started(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
         """The reply to a miss where it is there at once; else it is sent later."""
@@ -114,12 +108,6 @@ class Udp:
         self._waiting += 1
         made.add_done_callback(partial(self._answered, route))
         return None
-
-    def _begin(self, miss: "Miss") -> None:
-        """A miss of the backlog has its turn."""
-        reply = self._started(*miss)
-        if reply is not None:
-            self._send(reply, miss[3])
 
     def _asked_sockaddr(self, control: Control) -> bytes:
         """The address in a control message and our port, as struct sockaddr."""
@@ -174,11 +162,11 @@ class Udp:
         the client); what is queued, and what waits, is still answered for at most `timeout` seconds.
         """
         end = self._loop.time() + timeout
-        _turn_away(self._sock)
+        turn_away(self._sock)
         quiet = 0
-        while (quiet < 2 or self._waiting or self._unsent or self._backlog) and self._loop.time() < end:
+        while (quiet < 2 or self._is_busy()) and self._loop.time() < end:
             await asyncio.sleep(0.01)  # the loop reads on meanwhile
-            quiet = 0 if _queued(self._sock) else quiet + 1
+            quiet = 0 if has_more(self._sock) else quiet + 1
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
@@ -190,30 +178,32 @@ class Batched(Udp):
     def __init__(self, sock: socket.socket, listener: Listener, in_flight: InFlight) -> None:
         super().__init__(sock, listener, in_flight)
         self._batch = mmsg.Batch(sock, self._all)
-        self._full = 0  # batches that were full, one after another: more is there
+        self._backlog: Backlog[Miss] = Backlog(sock, in_flight, self._begin)
+        self._share = Share(sock, READ_ON * mmsg.MESSAGES)
 
     def given_up(self) -> dict[str, int]:
-        found = super().given_up()
-        return {**found, "send_buffer": found["send_buffer"] + self._batch.failed}
+        return {"send_buffer": self._lost + self._batch.failed, "turn": self._backlog.dropped + self._share.passed_over}
+
+    def _is_busy(self) -> bool:
+        return super()._is_busy() or len(self._backlog) > 0
 
     def _readable(self) -> None:
-        lengths = self._batch.receive()
-        if len(lengths) < mmsg.MESSAGES:
-            self._full = 0
+        """Take a batch; where much waits in the kernel, more of them before anything else is done."""
+        batch, backlog, share = self._batch, self._backlog, self._share
+        for _ in range(READ_ON):
+            lengths = batch.receive()
+            full = len(lengths) == mmsg.MESSAGES
+            if full and not backlog.open:
+                backlog.look()
+            if share.now < share.most:
+                share.skim(lengths, batch.clients(len(lengths)))
             if lengths:
                 self._take(lengths)
-            return
-        self._full += 1
-        if not self._full % LOOKS:
-            self._backlog.look()
-        self._take(lengths)
-        if self._backlog.open:  # what waits in the kernel is read before anything else is done
-            for _ in range(READ_ON):
-                lengths = self._batch.receive()
-                if lengths:
-                    self._take(lengths)
-                if len(lengths) < mmsg.MESSAGES:
-                    return
+            if not (full and backlog.open):
+                if share.now < share.most:
+                    share.read_all()
+                return
+        share.left_some()
 
     def _take(self, lengths: list[int]) -> None:
         """Answer a batch from the memo, and start what that does not have."""
@@ -240,6 +230,10 @@ class Batched(Udp):
                 add(heads[at : at + 2])
                 add(reply)
                 size = len(reply) + 2
+            elif not length:  # beyond its client's share, or empty as it came
+                misses += 1
+                silent.append(slot >> 1)
+                size = 0
             else:
                 client = b"" if audience is None else batch.client(slot >> 1)
                 reply = replay(heads[at + 2 : at + length], client, Transport.UDP)
@@ -271,16 +265,24 @@ class Batched(Udp):
             listener.counts.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
 
     def _miss(self, i: int, length: int) -> bytes | None:
-        """As `_missed`, for a slot."""
+        """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""
         batch = self._batch
         client = batch.client(i)
         if client[2:4] == b"\0\0":  # port 0: nobody can have an answer there
             return None
-        wire = batch.datagram(i, length)
-        if not self._all:
-            return self._missed(wire, client, self._local, (client, []))
-        asked = batch.asked(i)
-        return self._missed(wire, client, self._asked_sockaddr(asked), (client, [asked]))
+        asked = [batch.asked(i)] if self._all else []
+        local = self._asked_sockaddr(asked[0]) if asked else self._local
+        miss = batch.datagram(i, length), client, local, (client, asked)
+        if self._backlog.open:
+            self._backlog.add(miss, whose(client), is_near(miss[0], self.listener.near))
+            return None
+        return self._started(*miss)
+
+    def _begin(self, miss: Miss) -> None:
+        """A miss of the backlog has its turn."""
+        reply = self._started(*miss)
+        if reply is not None:
+            self._send(reply, miss[3])
 
     def _send_batch(self, count: int, silent: list[int]) -> None:
         """Send the replies of slots 0 to count, around those that have none."""
@@ -337,46 +339,11 @@ def trim() -> None:
         mmsg.trim()
 
 
-def _ask_for_addresses(sock: socket.socket) -> bool:
-    """Have the kernel say of each datagram which address was asked; False where it cannot."""
-    try:
-        if sock.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        elif sys.platform == "linux":
-            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        else:
-            return False
-    except (OSError, AttributeError):
-        return False
-    return True
-
-
 def _asked(controls: list[Control]) -> list[Control]:
     """The control message with which a reply leaves from the address that was asked, by whatever interface."""
     for level, type, octets in controls:
         if level == socket.IPPROTO_IPV6 and type == socket.IPV6_PKTINFO:
             return [(level, type, octets[:16] + bytes(4))]
-        if level == socket.IPPROTO_IP and type == _IP_PKTINFO:
+        if level == socket.IPPROTO_IP and type == IP_PKTINFO:
             return [(level, type, bytes(4) + octets[4:])]
     return []
-
-
-def _turn_away(sock: socket.socket) -> None:
-    """Connect a socket to itself, where a connected one can still answer others (Linux)."""
-    if sys.platform != "linux":
-        return
-    name = sock.getsockname()
-    for host in {"0.0.0.0": ("127.0.0.1",), "::": ("::1", "::ffff:127.0.0.1")}.get(name[0], (name[0],)):
-        try:
-            sock.connect((host, *name[1:]))
-            return
-        except OSError:
-            continue
-
-
-def _queued(sock: socket.socket) -> bool:
-    try:
-        sock.recv(1, socket.MSG_PEEK)
-    except OSError:
-        return False
-    return True
