@@ -1,8 +1,9 @@
 """All the records of a zone of the cluster, for a transfer: what `Answers.look` says of each name that is not computed.
 
-They come in steps of a hundred records or endpoints, so that whoever takes them can give others their turn between two
-steps; each Service is listed as it is when its turn comes. Names of Pods and zone-scoped names are computed when they are asked
-for, there is no end of them: they are in no list.
+They come in steps of a hundred records or endpoints at most, so that whoever takes them can give others their turn between
+two steps; a Service that has none is a step, too, and so is an address. Each Service is listed as it is when its turn comes, its
+slices one by one: to merge those of a large one would take longer than a step. Names of Pods and zone-scoped names are computed
+when they are asked for, there is no end of them: they are in no list.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,6 +40,7 @@ def listing(answers: Answers, query: Query, origin: str) -> Iterator[Step]:
     else:
         yield [RRset("dns-version." + below, TXT, VERSION_TTL, (VERSION_RDATA,))]
         for key in list(store.services):
+            yield []
             yield from _service(answers, key, origin)
     yield [soa]
 
@@ -48,7 +50,8 @@ def _service(answers: Answers, key: str, origin: str) -> Iterator[Step]:
     service = answers.store.services.get(key)
     if service is None or not answers.exposed(key.partition("/")[0]):
         return
-    slices, naming = answers.slices(service), answers.naming[origin]
+    slices = () if answers.options.noendpoints else answers.store.slices_of(key)
+    naming = answers.naming[origin]
     own = records.base(key, origin)
     target = records.alias(service, slices)
     if target is not None:
@@ -117,10 +120,18 @@ def _below(slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterator[Reco
             yield None
     for label, found in called.items():
         name = f"{label}.{own}"
-        rrsets = records.addresses(name, naming.ttl, [address for _, address in found])
-        for rrset in rrsets + records.endpoint_srv(found, name, naming).answer:
-            for rdata in rrset.rdata:
-                yield name, rrset.type, rdata
+        for type, width in ((A, 4), (AAAA, 16)):
+            seen = set()
+            for _, address in found:
+                yield None if len(address) != width or address in seen else (name, type, address)
+                seen.add(address)
+        pairs, numbers = 0, dict[int, None]()
+        for s, _ in found:
+            pairs += sum([p.number > 0 for p in s.ports])
+            numbers |= {p.number: None for p in s.ports if p.number}
+            yield None
+        for number in numbers:
+            yield name, SRV, records.srv(0, records.weight_of(pairs), number) + names.wire(name)
 
 
 def _steps(work: Iterator[Record | None], ttl: int) -> Iterator[Step]:
@@ -140,12 +151,10 @@ def _pointers(answers: Answers, origin: str) -> Iterator[Step]:
     start, bits = found
     end = int.from_bytes(start, "big") | (1 << 8 * len(start) - bits) - 1
     while batch := list(islice(answers.store.addresses_within(start, bits), STEP)):
-        step = []
         for address in batch:
             called = answers.names_of(address)
-            if called:
-                step.append(RRset(names.reverse_name(address), PTR, answers.options.ttl, tuple(map(names.wire, called))))
-        yield step
+            rdata = tuple(map(names.wire, called))
+            yield [RRset(names.reverse_name(address), PTR, answers.options.ttl, rdata)] if called else []
         following = int.from_bytes(batch[-1], "big") + 1
         if following > end:
             return
