@@ -42,8 +42,8 @@ class _Connection(H2Connection):
 class Asked:
     """A question that waits, until a time of time.monotonic(); and as much of its reply as there is."""
 
-    def __init__(self, question: bytes, began: float, expires: float) -> None:
-        self.question, self.began, self.expires = question, began, expires
+    def __init__(self, question: bytes, expires: float) -> None:
+        self.question, self.expires = question, expires
         self.replied: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.stream = 0  # the one that it was sent on
         self.status, self.type = 0, b""
@@ -102,7 +102,7 @@ class Session(asyncio.Protocol):
             self.end(error)
 
     async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
-        asked = Asked(question, time.monotonic(), expires)
+        began, asked = time.monotonic(), Asked(question, expires)
         if self._transport is None:
             self._unsent.append((asked, body))
         else:
@@ -110,6 +110,10 @@ class Session(asyncio.Protocol):
             self._flush()
         try:
             return await asked.replied
+        except NoReply:
+            if self.connected and self.heard < began:  # it may be dead, as where a firewall has forgotten it
+                self.usable = False
+            raise
         finally:
             self._drop(asked)
 
@@ -197,12 +201,10 @@ class Session(asyncio.Protocol):
             asked.fail(UpstreamError("it refused the question (HTTP/2 RST_STREAM)"))
 
     def expire(self, now: float) -> None:
-        """NoReply for those who waited long enough; where nothing at all came meanwhile, the connection may be dead."""
+        """NoReply for those who waited long enough."""
         for asked in [*self._asked.values(), *(asked for asked, _ in self._unsent)]:
             if asked.expires <= now:
                 asked.fail(NoReply("no reply in time"))
-                if self.connected and self.heard < asked.began:
-                    self.usable = False
 
     def connection_lost(self, error: Exception | None) -> None:
         self.end(Closed("it closed the connection"))

@@ -2,7 +2,8 @@
 
 Connections are kept, and several questions are under way on each, answered in any order. An idle one is taken first;
 where all are busy another is opened, up to a limit, for many servers answer a connection's questions one after the
-other. A connection that the upstream had closed meanwhile costs one more attempt and no failure.
+other. A connection that the upstream had closed meanwhile costs one more attempt and no failure; one from which nothing at all
+came while a question waited in vain is asked no more.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-from kdns.errors import Closed, UpstreamError
+from kdns.errors import Closed, NoReply, UpstreamError
 from kdns.upstream.outstanding import Outstanding
 from kdns.upstream.tallies import Reuse
 from kdns.upstream.udp import reason
@@ -47,7 +48,7 @@ class Stream(asyncio.Protocol):
 
     def __init__(self, dial: "Streams", now: float) -> None:
         self.outstanding = Outstanding()
-        self.born = self.used = now
+        self.born = self.used = self.heard = now
         self.usable = True
         self.lies = 0
         self._streams = dial
@@ -73,8 +74,13 @@ class Stream(asyncio.Protocol):
             self._unsent.append(octets)
         else:
             self._transport.write(octets)
+        began = time.monotonic()
         try:
             return await replied
+        except NoReply:
+            if self.connected and self.heard < began:  # it may be dead, as where a firewall has forgotten it
+                self.usable = False
+            raise
         finally:
             self.outstanding.drop(id, replied)
 
@@ -93,7 +99,7 @@ class Stream(asyncio.Protocol):
         while len(received) >= 2 and len(received) >= 2 + (size := int.from_bytes(received[:2], "big")):
             self.lies += not self.outstanding.take(bytes(received[2 : 2 + size]))
             del received[: 2 + size]
-        self.used = time.monotonic()
+        self.used = self.heard = time.monotonic()
         if self.lies >= LIES:
             self.end(UpstreamError("it sends replies that nobody asked for"))
 
@@ -138,7 +144,7 @@ class Streams:
                     raise
 
     def _stream(self, now: float) -> Stream:
-        young = [stream for stream in self._open if not self._age or now - stream.born < self._age]
+        young = [stream for stream in self._open if stream.usable and not (self._age and now - stream.born >= self._age)]
         best = min(young, key=lambda stream: len(stream.outstanding), default=None)
         if best is None or (len(best.outstanding) and len(self._open) < CONNECTIONS):
             self._reuse.misses += 1
@@ -162,7 +168,7 @@ class Streams:
             stream.outstanding.expire(now)
             if stream.outstanding or not stream.connected:
                 continue
-            if now - stream.used >= self._idle or (self._age and now - stream.born >= self._age):
+            if not stream.usable or now - stream.used >= self._idle or (self._age and now - stream.born >= self._age):
                 stream.end(Closed("it was idle"))
             else:
                 idle.append(stream)

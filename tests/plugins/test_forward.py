@@ -861,6 +861,26 @@ def test_a_connection_that_was_closed_meanwhile_costs_nothing(gone: list[Step]) 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("scheme", ["", "tls://"])
+def test_a_connection_that_has_gone_silent_is_not_asked_again(scheme: str, tls: tuple[Any, str]) -> None:
+    """As where a firewall forgot it: nothing comes back, no end of the connection either."""
+    context, ca = tls
+
+    def script(asked: Asked) -> Sequence[Step]:
+        return [honest(asked)] if asked.connection > 1 or asked.name.startswith("first") else []
+
+    async def run() -> None:
+        options = f"force_tcp\nread_timeout 100ms\nmax_connect_attempts 1\nmax_fails 0\ntls {ca}"
+        async with (
+            FakeUpstream(script, context if scheme else None) as up,
+            serving(forwarding(up.port, options=options, scheme=scheme)) as generation,
+        ):
+            got = [answers(await ask(generation, f"{name}.example.org")) for name in ("first", "second", "third")]
+            assert ([["192.0.2.1"], [], ["192.0.2.1"]], 2) == (got, up.connections)
+
+    asyncio.run(run())
+
+
 AGES = [("", 1), ("expire 50ms", 3), ("max_age 50ms\nexpire 50ms", 3)]
 
 
