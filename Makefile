@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
-    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-cluster bench-pod soak rollout overload chaos clean
+    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-cluster bench-pod soak rollout overload \
+    chaos clean
 
 setup: $(VENV)/.made
 
@@ -119,6 +120,10 @@ bench-floors: setup
 # over a manifest, without peers
 bench-manifests: setup
 	$(BIN)/python -m benchmarks.manifests
+
+# what extended errors cost that say why; under 3 % of a miss, nothing of a hit
+bench-reasons: setup
+	$(BIN)/python -m benchmarks.reasons
 
 bench-cluster: setup
 	$(BIN)/python -m benchmarks.control_plane
