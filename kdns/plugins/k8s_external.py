@@ -44,6 +44,9 @@ Syntax
 Metrics
     None of its own.
 
+Differences
+    - `ttl` is that of all records; the SOA's mail address is hostmaster.ZONE, and its serial the time of the last change.
+
 Examples
     Services for the company's network:
 

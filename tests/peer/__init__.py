@@ -1,6 +1,7 @@
 """kdns beside CoreDNS 1.15, `make test-peer`: the same Corefile and the same questions, one server after the other.
 
 cases/PLUGIN.toml  what is served and asked: a table for each plugin, read by case.py
+real.toml          differences where the Corefiles of tests/corefiles are served and asked, as they all are besides
 differences.toml   what differs on purpose, each with its reason and the words of the manual that say so
 questions.py       the notation of a question, and what of two replies has to be the same
 servers.py         a Corefile made to run here, and the two processes that serve it

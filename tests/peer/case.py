@@ -1,5 +1,6 @@
 """The tables of cases and of differences, as they are read."""
 
+import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
+COREFILES = FOLDER.parent / "corefiles"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,17 @@ class Case:
 
 
 def cases() -> Iterator[tuple[str, Case]]:
-    """All cases, each with the name of its table."""
+    """All cases, each with the name of its table; Corefiles of real clusters among them."""
+    real = _read(FOLDER / "real.toml")
+    for name, given in json.loads((COREFILES / "questions.json").read_text()).items():
+        corefile, differ = (COREFILES / name).read_text(), real.get(name, {})
+        cluster = "kubernetes" in corefile
+        asks = [" ".join([owner, type, *cls]) for owner, type, _, *cls in given["asks"]]
+        until = "kubernetes.default.svc.cluster.local A" if cluster else ""
+        asks = [f"{text} ~ {differ[text]}" if text in differ else text for text in asks]
+        starts = f"kdns ~ {differ['starts']}" if "starts" in differ else "both"
+        files = given.get("files", {})
+        yield "real", Case(name, corefile, asks if starts == "both" else [], files, until=until, starts=starts, cluster=cluster)
     for path in sorted((FOLDER / "cases").glob("*.toml")):
         for table in _read(path)["case"]:
             yield path.stem, Case(**table)

@@ -8,7 +8,8 @@ PORT is one of the Corefile's, ADDRESS one of 127.0.0.0/8. Words, as those of di
 
 Of a reply count: the code, the flags AA TC RD RA AD CD, the records of each section with their TTLs, in answers the order of
 owners (an alias before what it leads to), and of EDNS whether it is there, DO, and its options but for extended errors. The order
-of an owner's records counts for nothing, nor do large letters; extended errors and the size that a server takes are its own.
+of an owner's records counts for nothing, nor do large letters; extended errors and the size that a server takes are its own, and
+so is a SOA's serial that is the time.
 """
 
 import socket
@@ -25,6 +26,7 @@ import dns.name
 import dns.opcode
 import dns.query
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
@@ -32,6 +34,7 @@ import dns.rrset
 WAIT = 3.0  # seconds for a reply
 TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
 ID = 4711
+DAY = 86400
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,13 @@ def _records(section: list[dns.rrset.RRset], ages: bool) -> list[str]:
     for rrset in section:
         ttl = -(-rrset.ttl // 10) * 10 if ages else rrset.ttl
         head = f"{rrset.name} {ttl} {dns.rdataclass.to_text(rrset.rdclass)} {dns.rdatatype.to_text(rrset.rdtype)}"
-        found.setdefault(rrset.name, []).extend(f"{head} {rdata.to_text()}".lower() for rdata in rrset)
+        found.setdefault(rrset.name, []).extend(f"{head} {_text(rdata)}".lower() for rdata in rrset)
     return [record for records in found.values() for record in sorted(records)]
+
+
+def _text(rdata: dns.rdata.Rdata) -> str:
+    is_time = rdata.rdtype == dns.rdatatype.SOA and abs(rdata.serial - time.time()) < DAY
+    return (rdata.replace(serial=0) if is_time else rdata).to_text()
 
 
 def _edns(message: dns.message.Message, query: dns.message.Message) -> str:

@@ -48,7 +48,11 @@ class Stage:
         for name, text in case.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(re.sub(r":(\d+) \{$", self._port, text, flags=re.MULTILINE))
+
+    def _port(self, found: re.Match[str]) -> str:
+        """The port of a server block in a file that the Corefile imports."""
+        return f":{self.place.ports.get(found[1], found[1])} {{"
 
     @contextlib.contextmanager
     def serving(self, program: str) -> Iterator["subprocess.Popen[bytes]"]:
