@@ -110,6 +110,10 @@ class Block:
         """What outlives a reload: the thing that the generation before made under an equal key, or a new one."""
         return self._behind.keep(key, make)
 
+    def let_go(self, key: Any) -> None:
+        """Keep this no more: nobody wants it."""
+        self._behind.let_go(key)
+
     def http(self, address: str, path: str, page: Page) -> None:
         """Answer GET of a path at HOST:PORT or :PORT."""
         self._behind.http(address, path, page)

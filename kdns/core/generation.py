@@ -62,6 +62,7 @@ class Generation:
         self.memo_budget = 0  # octets of all memos together; 0 where nobody says
         self.kept: dict[Any, Any] = {}
         self._before: dict[Any, Any] = before.kept if before is not None else {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._later = later
         self._forgetters: list[Callable[[Iterable[Key]], None]] = []  # those besides the memos who keep answers
         self.metrics: Metrics = self.keep("metrics", Metrics)
@@ -93,6 +94,14 @@ class Generation:
             self.kept[key] = self._before[key] if key in self._before else make()
         thing: T = self.kept[key]
         return thing
+
+    def let_go(self, key: Any) -> None:
+        """Keep this no more: nobody wants it."""
+        thing = self.kept.pop(key, None)
+        if isinstance(thing, Kept):
+            closing = asyncio.get_running_loop().create_task(thing.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def http(self, address: str, path: str, page: Page) -> None:
         """Answer GET of a path at HOST:PORT or :PORT with (status, content type, body)."""

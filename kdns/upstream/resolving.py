@@ -66,7 +66,7 @@ class Resolver(Kept):
             async with asyncio.timeout(START):
                 await first.wait()
         except TimeoutError:
-            log.warning("%s: no address within %g s, the start goes on without", self._without_addresses(), START)
+            log.warning("upstream %s: no address within %g s, the start goes on without", self._without_addresses(), START)
 
     def _without_addresses(self) -> str:
         return ", ".join(_shown(name) for name in self._hosts if name not in self.addresses)
@@ -132,14 +132,14 @@ class Resolver(Kept):
         if failures:
             why = "; ".join(failures)
             if name not in self._failures:
-                log.warning("%s cannot be resolved: %s", _shown(name), why)
+                log.warning("upstream %s cannot be resolved: %s", _shown(name), why)
             self._failures[name] = why
         elif self._failures.pop(name, None) is not None:
-            log.info("%s is resolved again", _shown(name))
+            log.info("upstream %s is resolved again", _shown(name))
 
     def _take(self, name: str, addresses: tuple[str, ...]) -> None:
         if addresses and addresses != self.addresses.get(name):
-            log.info("%s has the addresses %s", _shown(name), ", ".join(addresses))
+            log.info("upstream %s has the addresses %s", _shown(name), ", ".join(addresses))
             self.addresses[name] = addresses
             for changed in self.changed:
                 changed()

@@ -3,6 +3,7 @@
 What happens on each question has a tally here; what happens now and then is prometheus-client's own.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,15 @@ class Tallies:
     def check_failed(self, to: str) -> None:
         self.failed_checks.labels(NAME, to).inc()
         self.failed_checks_older.labels(to).inc()
+
+    def forget(self, to: str) -> None:
+        """An upstream is gone for good."""
+        self.requests.pop((to,), None)
+        self.durations = {key: tally for key, tally in self.durations.items() if key[0] != to}
+        self._reuse = {key: reuse for key, reuse in self._reuse.items() if key[1] != to}
+        for metric, labels in ((self.failed_checks, (NAME, to)), (self.failed_checks_older, (to,)), (self.spoofed, (to,))):
+            with contextlib.suppress(KeyError):  # nothing was counted
+                metric.remove(*labels)
 
     def families(self) -> Iterable["Family"]:
         """What has a tally here, the older names of the same counts included."""

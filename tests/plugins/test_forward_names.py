@@ -14,6 +14,7 @@ from kdns.core.plugin import Kept
 from kdns.plugins.forward import Forward
 from kdns.server.load import load
 from kdns.upstream import resolving
+from kdns.upstream.upstream import Upstream
 from tests.support.configured import answers, ask, in_block
 from tests.support.upstream import answer, Asked, certificate, FakeUpstream, Script, Step
 
@@ -151,12 +152,12 @@ def test_a_name_is_resolved_again_and_keeps_its_addresses_while_that_fails(
     asyncio.run(run())
     lines = [record.message.partition(": ")[0] for record in caplog.records if record.name == "kdns.upstream.resolving"]
     assert [
-        "dns.example has the addresses 127.0.0.2",
-        "dns.example has the addresses 127.0.0.3",
-        "dns.example cannot be resolved",
-        "dns.example is resolved again",
-        "dns.example has the addresses 127.0.0.4",
-        "dns.example cannot be resolved",
+        "upstream dns.example has the addresses 127.0.0.2",
+        "upstream dns.example has the addresses 127.0.0.3",
+        "upstream dns.example cannot be resolved",
+        "upstream dns.example is resolved again",
+        "upstream dns.example has the addresses 127.0.0.4",
+        "upstream dns.example cannot be resolved",
     ] == lines
 
 
@@ -190,7 +191,7 @@ def test_a_start_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog:
             assert (2, []) == (reply.rcode(), answers(reply))
 
     asyncio.run(run())
-    assert ["dns.example, other.example: no address within 0.1 s, the start goes on without"] == caplog.messages
+    assert ["upstream dns.example, other.example: no address within 0.1 s, the start goes on without"] == caplog.messages
 
 
 def test_what_was_never_resolved_fails_and_says_why() -> None:
@@ -267,3 +268,34 @@ def test_the_name_is_what_must_be_in_the_certificate(tmp_path: Path) -> None:
                 return answers(await ask(generation, "www.example.org"))
 
     assert [expected for *_, expected in cases] == [asyncio.run(run(name, options)) for name, options, _ in cases]
+
+
+def test_addresses_that_change_for_ever_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolving, "LEAST", 0.001)
+    monkeypatch.setattr("kdns.plugins.forward.LEFT", 5)
+    count = 0
+
+    def script(asked: Asked) -> list[Step]:
+        nonlocal count
+        if asked.message.question[0].rdtype.name == "AAAA":
+            return [answer(asked)]
+        count += 1
+        return [answer(asked, f"{asked.name} 0 IN A 127.1.{count >> 8}.{count & 255}")]
+
+    def kept(generation: Generation) -> int:
+        return sum(isinstance(one, Upstream) for one in generation.kept.values())
+
+    async def run() -> None:
+        async with FakeUpstream(script) as resolver:
+            corefile = forwarding(resolver.port, "dns.example:9", "max_connect_attempts 1\nhealth_check 10ms")
+            corefile += corefile.replace(". {", "example. {", 1)  # the same upstreams for another zone
+            async with serving(corefile) as generation:
+                generation.metrics.registry()
+                while count < 40:
+                    await ask(generation, "www.example.org")
+                tallies = plugin(generation)._tallies
+                await until(lambda: kept(generation) <= 6)
+                assert kept(generation) > 1
+                assert len(tallies.requests) <= 7 and len(tallies.states) <= 7 and len(tallies._reuse) <= 13
+
+    asyncio.run(run())

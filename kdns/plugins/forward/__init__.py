@@ -165,6 +165,7 @@ from kdns.upstream.targets import Host, Target, target, Tls
 from kdns.upstream.upstream import Upstream
 
 ALPN = {"https": "h2"}  # what is to be spoken inside TLS, by scheme
+LEFT = 50  # upstreams that are known still after files or names have named others
 WATCH = 1.0  # seconds between looks at a file
 
 
@@ -182,6 +183,7 @@ class Forward(Plugin):
         self._may_pass = bool(options.next or options.next_on_nodata)
         self._everything = zones == (".",) and not options.except_
         self.upstreams: list[Upstream] = []
+        self._left: dict[Upstream, None] = {}  # those that were upstreams and may be again, the longest gone first
         self._tallies = block.keep("forward tallies", lambda: Tallies(block.metrics))
         self._attempts = options.attempts(self._tallies)
         self._under_way: Singleflight[Outcome] = Singleflight()
@@ -231,7 +233,11 @@ class Forward(Plugin):
         terms, keep = self._terms, self.block.keep
         inside = ALPN.get(target.scheme, "")
         context = keep(("forward tls", terms.tls, inside), lambda: terms.tls.context(inside)) if target.encrypted else None
-        return keep(("forward", target, terms), lambda: Upstream(target, terms, self._tallies, context))
+        return keep(self._key(target), lambda: Upstream(target, terms, self._tallies, context))
+
+    def _key(self, target: Target) -> Hashable:
+        """What an upstream is kept by."""
+        return "forward", target, self._terms
 
     async def answer(self, query: Query, next: Handler) -> Answer:
         if not (self._everything or self._takes(query.name)):
@@ -286,10 +292,25 @@ class Forward(Plugin):
             self._resolver.changed.remove(self._renew)
 
     def _renew(self) -> None:
+        """Other upstreams than before, perhaps."""
         before, self.upstreams = self.upstreams, [self._upstream(target) for target in self._sources.targets]
+        self._left = {upstream: None for upstream in self._left if upstream not in self.upstreams}
         for upstream in before:
             if upstream not in self.upstreams:
                 upstream.rest()
+                self._left[upstream] = None
+        for upstream in list(self._left)[:-LEFT]:
+            del self._left[upstream]
+            self._let_go(upstream)
+
+    def _let_go(self, upstream: Upstream) -> None:
+        """It left long ago: names may have other addresses each time, and all of them would be kept."""
+        every = [plugin for block in self.block.all_blocks for plugin in block.named("forward") if isinstance(plugin, Forward)]
+        known = {id(one) for forward in every for one in (*forward.upstreams, *forward._left)}
+        if id(upstream) not in known:
+            self.block.let_go(self._key(upstream.target))
+            if upstream.name not in {one.name for forward in every for one in forward.upstreams}:
+                self._tallies.forget(upstream.name)
 
     def _takes(self, name: str) -> bool:
         options = self.options
