@@ -6,11 +6,12 @@ from typing import Any
 import dns.message
 import pytest
 
+from kdns.core.expressions.language import Reader
+from kdns.core.expressions.queries import KNOWN, OF_QUERY
 from kdns.core.generation import Generation
 from kdns.dns.query import Address, Edns, Query, Transport
 from kdns.dns.response import Response, RRset
-from kdns.plugins.view import KNOWN, OF_QUERY, value_of, View
-from kdns.plugins.view.expressions import Reader
+from kdns.plugins.view import value_of, View
 from kdns.server.load import load
 from tests.support.configured import add, answers, ask, Fixed, in_block, listener_of, refused
 

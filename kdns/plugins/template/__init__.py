@@ -15,17 +15,22 @@ Description
     fails with a query, or makes no record, is logged, counted, and answered with SERVFAIL.
 
     Fields are `.Name`, `.Type`, `.Class` and `.Zone` of the query; `.Match`, what the expression found (`index .Match 1` is its
-    first group); `.Group`, its groups by name; `.Question` (`.Name`, `.Qtype`, `.Qclass`); `.Message` (`.Id`, `.Opcode`,
-    `.RecursionDesired`, `.AuthenticatedData`, `.CheckingDisabled`, `.Question`); `.Remote`, the client's address; `.Meta
-    "LABEL"`, a label of *metadata*. Answers come from the memo, but for those of templates with the last three.
+    first group); `.Group`, its groups by name; `.Var`, variables; `.Question` (`.Name`, `.Qtype`, `.Qclass`); `.Message` (`.Id`,
+    `.Opcode`, `.RecursionDesired`, `.AuthenticatedData`, `.CheckingDisabled`, `.Question`); `.Remote`, the client's address;
+    `.Meta "LABEL"`, a label of *metadata*. Answers come from the memo, but for those of templates with the last three.
 
     A Corefile takes `{{$x}}` for a variable of the environment: write `{{ $x }}`.
 
-    CoreDNS's options `var` and `expr` are not here: use `match`, templates' own variables, or *view*.
+    `var` and `expr` are expressions as *view* has them (`kdns help view`), and `group('NAME')` or `group(1)` is what a group of
+    `match` found, or empty. A variable may use those before it; templates have them as `.Var.NAME`. Where a condition is not
+    true the query falls through, as if no expression of `match` had fitted; where one of them cannot be told, by a number where a
+    text belongs, it is answered with SERVFAIL. Conditions on the client or the transport keep a server block out of the memo.
 
 Syntax
     template CLASS TYPE [ZONES...] {
         match REGEX...
+        var NAME EXPRESSION
+        expr EXPRESSION
         answer RR
         additional RR
         authority RR
@@ -38,6 +43,7 @@ Syntax
     - CLASS is `IN`, `CH`, `HS` or `ANY`, TYPE a type or `ANY`.
     - ZONES are those of the server block where none are given.
     - REGEX has at most 10000 characters; without `match` every name fits.
+    - `var` sets a variable, `expr` is a condition; both may come several times. One with a `#` in it stands between quotes.
     - RR is a template that makes one record; each option may come several times.
     - `rcode` is NOERROR by default, `ederror` an extended error (RFC 8914) with its number and text.
     - `fallthrough` leaves names that no expression fits (in ZONES) to the next *template*, and to the plugins after it.
@@ -86,6 +92,19 @@ Examples
             whoami
         }
 
+    Addresses that are written in names, if they are of some networks:
+
+        . {
+            template IN A example.com {
+                match ^(?P<ip>[0-9]{1,3}(-[0-9]{1,3}){3})[.](?P<id>[a-z2-7]{26})[.]example[.]com[.]$
+                var ip replace(group('ip'), '-', '.')
+                expr "any(['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'], incidr(ip, #))"
+                answer "{{ .Name }} 60 IN A {{ .Var.ip }}"
+                fallthrough
+            }
+            whoami
+        }
+
     An alias:
 
         . {
@@ -104,7 +123,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kdns.config.directive import Directive
-from kdns.config.options import argument, fallthrough, option
+from kdns.config.options import argument, fallthrough, option, Reader
 from kdns.config.patterns import Pattern
 from kdns.config.values import origins
 from kdns.core.block import Block
@@ -116,6 +135,7 @@ from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, Response, RRset
 from kdns.dns.types import AD, ANY, CD, CNAME, IN, NOERROR, OPCODE, RCODES, RD, SERVFAIL, SOA, type_number, type_text
 from kdns.plugins.template.gotext import Fields, Text
+from kdns.plugins.template.variables import Variables
 
 CLASSES = {IN: "IN", 3: "CH", 4: "HS"}
 CODES = {text: number for number, text in RCODES.items()} | {
@@ -164,6 +184,16 @@ def _error(o: Directive) -> ExtendedError:
     return ExtendedError(o.integer(0, 65535, at=0), text)
 
 
+def _lines(least: int) -> Reader:
+    """Lines of so many words at least, which are read together."""
+
+    def read(o: Directive) -> tuple[Directive]:
+        o.arguments(least)
+        return (o,)
+
+    return read
+
+
 def _anything(o: Directive) -> None:
     o.arguments()
 
@@ -172,6 +202,8 @@ def _anything(o: Directive) -> None:
 class Options:
     scope: Scope = argument(_scope)
     match: tuple[Pattern, ...] = option(_patterns, (), many=True)
+    var: tuple[Directive, ...] = option(_lines(2), (), many=True)
+    expr: tuple[Directive, ...] = option(_lines(1), (), many=True)
     answer: tuple[Text, ...] = option(_text, (), many=True)
     additional: tuple[Text, ...] = option(_text, (), many=True)
     authority: tuple[Text, ...] = option(_text, (), many=True)
@@ -202,7 +234,9 @@ class Template(Plugin):
         self._fallthrough = Fallthrough(scope.zones or block.zones, options.fallthrough)
         texts = options.answer + options.additional + options.authority
         self._wanted = frozenset().union(*(text.fields for text in texts))
-        self._stable_for = 0.0 if self._wanted & NOT_SHARED else math.inf
+        self._variables = Variables(options.var, options.expr)
+        self._stable_for = 0.0 if self._variables.ask_more or self._wanted & NOT_SHARED else math.inf
+        self.same_for_everyone = not self._variables.decide
         if self.cls != IN:
             block.answer_any_class()
         labels = ("server", "zone", "view", "class", "type")
@@ -216,7 +250,7 @@ class Template(Plugin):
     def _load(self, text: Text) -> None:
         """Have the libraries loaded that the record needs, before anybody waits for it."""
         try:
-            _record(text.render(self._fields(Query("example.", IN), "example.", ("",), {})))
+            _record(text.render(self._fields(Query("example.", IN), "example.", ("",), {}, {})))
         except ValueError:  # most templates want more than that
             pass
 
@@ -224,7 +258,11 @@ class Template(Plugin):
         zone = self._fallthrough.zone(query.name)
         if zone is None or self.cls not in (None, query.cls) or self.type not in (None, query.type):
             return await next(query)
-        values = self._found(query, zone)
+        try:
+            values = self._found(query, zone)
+        except ValueError as error:
+            self.block.failed(query, str(self.directive.error(f"an expression: {error}")))
+            return Response(rcode=SERVFAIL, authoritative=False, made=Made("template"))
         if values is None:
             if self._fallthrough.passes(query.name):
                 return await next(query)
@@ -253,20 +291,24 @@ class Template(Plugin):
         return made
 
     def _found(self, query: Query, zone: str) -> Mapping[str, Any] | None:
-        """What the templates see; None where no expression fits the name."""
-        if not self.options.match:
-            return self._fields(query, zone, (query.name,), {})
+        """What the templates see; None where no expression fits the name. ValueError where a variable cannot be told."""
+        found: tuple[str, ...] | None = (query.name,)
+        groups: dict[str, str] = {}
         for pattern in self.options.match:
             found = pattern.find(query.name)
             if found is not None:
-                return self._fields(query, zone, found, {name: found[at] for name, at in pattern.names.items()})
-        return None
+                groups = {name: found[at] for name, at in pattern.names.items()}
+                break
+        if found is None:
+            return None
+        variables = self._variables.of(query, found, groups, self.block.label) if self._variables else {}
+        return None if variables is None else self._fields(query, zone, found, groups, variables)
 
-    def _fields(self, query: Query, zone: str, found: tuple[str, ...], groups: dict[str, str]) -> Fields:
+    def _fields(self, query: Query, zone: str, found: tuple[str, ...], groups: dict[str, str], var: dict[str, Any]) -> Fields:
         """The fields that there are; those that only few templates want, where these are such."""
         fields = Fields(
             Name=query.name, Type=type_text(query.type), Class=CLASSES.get(query.cls, f"CLASS{query.cls}"), Zone=zone,
-            Match=found, Group=groups,
+            Match=found, Group=groups, Var=var,
         )  # fmt: skip
         if self._wanted & MORE:
             question = Fields(Name=query.name, Qtype=query.type, Qclass=query.cls)

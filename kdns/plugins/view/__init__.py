@@ -70,31 +70,10 @@ from typing import Any
 from kdns.config.directive import Directive
 from kdns.config.options import argument, option, word
 from kdns.core.block import Block
+from kdns.core.expressions.language import Known, Node, Reader
+from kdns.core.expressions.queries import CLIENT, FAILURES, KNOWN, known_of, MORE
 from kdns.core.plugin import Plugin
-from kdns.dns.query import Address, Query, Transport
-from kdns.dns.types import LARGEST, SMALLEST, type_text
-from kdns.plugins.view.expressions import Known, Node, Reader
-
-CLASSES = {1: "IN", 3: "CH", 4: "HS"}
-CLIENT = "client_ip"
-MORE = frozenset(("bufsize", "id", "port", "proto", "server_ip", "size", "metadata"))  # neither in a memo's key nor the address
-
-OF_QUERY: dict[str, Callable[[Query], Any]] = {
-    "name": lambda query: query.name,
-    "type": lambda query: type_text(query.type),
-    "class": lambda query: CLASSES.get(query.cls, f"CLASS{query.cls}"),
-    CLIENT: lambda query: query.client.host,
-    "port": lambda query: str(query.client.port),
-    "server_ip": lambda query: query.local.host,
-    "server_port": lambda query: str(query.local.port),
-    "proto": lambda query: query.transport.value,
-    "do": lambda query: query.do,
-    "bufsize": lambda query: LARGEST if query.transport is Transport.TCP else max(query.edns.size if query.edns else 0, SMALLEST),
-    "size": lambda query: len(query.wire),
-    "id": lambda query: int.from_bytes(query.wire[:2], "big"),
-    "opcode": lambda query: 0,  # another one is answered before
-}
-KNOWN = frozenset((*OF_QUERY, "metadata"))
+from kdns.dns.query import Address, Query
 
 
 def _expression(o: Directive) -> tuple[Node]:
@@ -123,32 +102,26 @@ class View(Plugin):
         block.show_view(options.name)
 
     def takes(self, query: Query) -> bool:
-        known = self._known_of(query)
+        known = known_of(query, self.block.label)
         return all(value_of(each, known) is True for each in self.expressions)
 
     def audience(self, client: str) -> bytes:
         """What the parts of the expressions come to that ask for the client's address and nothing else."""
         query = Query(".", 1)
         query.client = Address(client, 0)
-        known = self._known_of(query)
+        known = known_of(query, self.block.label)
         token = repr([value_of(part, known) for part in self._about_clients]).encode()
         return token if len(token) < 64 else blake2b(token, digest_size=32).digest()
 
     def labels(self, query: Query) -> Mapping[str, Callable[[], str]]:
         return {"view/name": lambda: self.name}
 
-    def _known_of(self, query: Query) -> Known:
-        def known(name: str, *words: Any) -> Any:
-            return (self.block.label(query, *words) or "") if name == "metadata" else OF_QUERY[name](query, *words)
-
-        return known
-
 
 def value_of(node: Node, known: Known) -> Any:
     """What it comes to; None where it fails."""
     try:
         return node.run(known, {})
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError):
+    except FAILURES:
         return None
 
 

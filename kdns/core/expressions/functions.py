@@ -1,4 +1,4 @@
-"""The functions and operators of *view*'s expressions. All are bounded: what would grow beyond LARGEST is an error. No I/O."""
+"""The functions and operators of expressions. All are bounded: what would grow beyond LARGEST is an error. No I/O."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The expressions of *view*: the language of expr-lang as far as a question about a query needs it, read into functions.
+"""The language of expr-lang as far as a question about a query needs it, read into functions.
 
 Nothing here evaluates Python: a text becomes a tree of `Node`s, each a function of what is known of the query and of the
 variables in scope. ValueError says what is wrong with a text. No I/O.
@@ -6,12 +6,12 @@ variables in scope. ValueError says what is wrong with a text. No I/O.
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kdns.config.directive import did_you_mean
 from kdns.config.patterns import Pattern
-from kdns.plugins.view.functions import FUNCTIONS, item, network, OPERATORS, WITH_PREDICATE
+from kdns.core.expressions.functions import FUNCTIONS, item, network, OPERATORS, WITH_PREDICATE
 
 DEEPEST = 50  # brackets within each other
 
@@ -39,6 +39,7 @@ _BINARY = {
 }  # fmt: skip
 _NEGATABLE = ("in", "matches", "contains", "startsWith", "endsWith")
 _CONSTANTS = {"true": True, "false": False, "nil": None}
+RESERVED = frozenset((*FUNCTIONS, *WITH_PREDICATE, *_CONSTANTS, *filter(str.isalpha, _BINARY), "let", "not", "if", "else"))
 
 
 class Node(NamedTuple):
@@ -62,13 +63,16 @@ def made(run: Run, *parts: Node, needs: frozenset[str] = frozenset()) -> Node:
 
 
 class Reader:
-    """One expression, from its first token to its last. `known`: the functions that tell of a query."""
+    """One expression, from its first token to its last.
 
-    def __init__(self, text: str, known: frozenset[str]) -> None:
+    `known`: the functions that tell of a query, and how many values each takes; `variables`: what is in scope.
+    """
+
+    def __init__(self, text: str, known: Mapping[str, int], variables: Iterable[str] = ()) -> None:
         self._known = known
         self._tokens = list(_tokens(text))
         self._at = self._depth = 0
-        self._variables: set[str] = set()
+        self._variables = set(variables)
 
     def read(self) -> Node:
         node = self._statement()
@@ -250,8 +254,8 @@ class Reader:
             return self._with_predicate(name, first)
         nodes = [*first, *self._list(")")]
         if name in self._known:
-            if len(nodes) != (name == "metadata"):
-                raise ValueError(f"{name}() takes {'one value' if name == 'metadata' else 'nothing'} in its brackets")
+            if len(nodes) != self._known[name]:
+                raise ValueError(f"{name}() takes {'one value' if self._known[name] else 'nothing'} in its brackets")
             return made(
                 lambda known, scope: known(name, *[node.run(known, scope) for node in nodes]), *nodes, needs=frozenset((name,))
             )
