@@ -11,6 +11,7 @@ addresses.py   addresses in use, by whom
 external.py    Services by that
 entrances.py   Ingresses, Gateways and routes by that
 store.py       all objects, by the keys that DNS asks with
+search_lists.py  names that nobody meant
 reasons.py     why a name has nothing
 answers.py     what a name says
 asked.py       what a name says that somebody asked for

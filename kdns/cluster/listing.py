@@ -41,23 +41,23 @@ def listing(answers: Answers, query: Query, origin: str) -> Iterator[Step]:
         yield [RRset("dns-version." + below, TXT, VERSION_TTL, (VERSION_RDATA,))]
         for key in list(store.services):
             yield []
-            yield from _service(answers, key, origin)
+            yield from service(answers, key, origin)
     yield [soa]
 
 
-def _service(answers: Answers, key: str, origin: str) -> Iterator[Step]:
+def service(answers: Answers, key: str, origin: str) -> Iterator[Step]:
     """The records of one Service, if it is to be seen and has any."""
-    service = answers.store.services.get(key)
-    if service is None or not answers.exposed(key.partition("/")[0]):
+    one = answers.store.services.get(key)
+    if one is None or not answers.exposed(key.partition("/")[0]):
         return
     slices = () if answers.options.noendpoints else answers.store.slices_of(key)
     naming = answers.naming[origin]
     own = records.base(key, origin)
-    target = records.alias(service, slices)
+    target = records.alias(one, slices)
     if target is not None:
         yield [records.cname(own, target, naming)]
-    elif answers.visible(service, slices):
-        work = _of_service(service, slices, own, naming) if service.ips else _of_endpoints(slices, own, naming)
+    elif answers.visible(one, slices):
+        work = _of_service(one, slices, own, naming) if one.ips else _of_endpoints(slices, own, naming)
         yield from _steps(chain(work, _below(slices, own, naming)), naming.ttl)
 
 

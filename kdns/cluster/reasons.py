@@ -20,6 +20,7 @@ from difflib import get_close_matches
 
 from kdns.cluster.columns import hostnames_of, unready_of
 from kdns.cluster.objects import GOING, LONGEST_SELECTOR, Service, Slice
+from kdns.cluster.search_lists import tried, tried_outside
 from kdns.cluster.store import Store
 from kdns.core.explained import is_explained
 from kdns.dns import names
@@ -37,9 +38,6 @@ CANDIDATES = 100  # of them that are compared letter by letter, each at the cost
 SHOWN = 3  # names in a list
 
 _WIDTH = {4: "IPv4", 16: "IPv6"}
-_ELSEWHERE = frozenset(  # labels that end names of the world outside, or of this zone: hardly a Service or a namespace
-    ("com", "net", "org", "io", "local", "internal", "svc", "arpa", "edu", "gov", "de", "uk", "fr", "eu", "cn", "jp", "lan")
-)  # fmt: skip
 
 
 def reason(text: str, remedy: str = "") -> ExtendedError:
@@ -75,7 +73,7 @@ class Reasons:
     def outside(self, query: Query, below: list[str], origin: str) -> ExtendedError:
         """Of a name that is neither below svc nor below pod."""
         zone = origin.lstrip(".")
-        if below[-1] in _ELSEWHERE:
+        if tried_outside(below):
             return _search(query, zone)
         key = "/".join(reversed(below[-2:]))
         if key in self._store.services and self._exposed(below[-1]):
@@ -101,8 +99,7 @@ class Reasons:
         """Of a Service that does not exist, or is hidden; `below` are the labels below svc."""
         namespace, name = below[-1], below[-2]
         known = namespace in self._store.namespaces and self._exposed(namespace)
-        foreign = len(below) > 2 and name in _ELSEWHERE if known else namespace in _ELSEWHERE
-        if foreign or (len(below) > 3 and below[-3][0] != "_"):
+        if tried(below, known):
             return _search(query, f"{namespace}.svc.{origin.lstrip('.')}" if known else f"svc.{origin.lstrip('.')}")
         if not known:
             return self.namespace(query, namespace)

@@ -9,6 +9,8 @@ metrics.py        counters, gauges and histograms
 entries.py        the entries of the memo, and which of them depend on what
 memo.py           reply octets by query octets
 plugin.py         what a plugin is
+queries.py        what is counted of queries
+sketch.py         the most frequent of very many things
 fallthrough.py    the zones of a plugin, and what it leaves to the next
 behind.py         what a server block has behind it
 chain.py          the plugins of a server block, as one function

@@ -1,8 +1,8 @@
 """What a server block has behind it: a generation of the configuration, and its listening addresses. No I/O."""
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Protocol, TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TYPE_CHECKING, TypeVar
 
 from kdns.core.metrics import Metrics
 from kdns.dns.query import Query
@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Page = Callable[[], Awaitable[tuple[int, str, bytes]]]  # (status, content type, body)
+
+class Request(NamedTuple):
+    """What a page of HTTP is asked with: headers, their names in any spelling, and what stands after the `?`."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+
+
+Page = Callable[[Request], Awaitable[tuple[int, str, bytes]]]  # (status, content type, body)
 
 
 class Behind(Protocol):

@@ -253,7 +253,7 @@ class Block:
         if self.recursive or self._any_class:
             self._of_other_classes = chain([plugin for plugin in every if not plugin.internet_only])
         self._transfers = any(name == "transfer" for name, _ in plugins)
-        self.counters = [plugin.count for plugin in every if plugin.overrides("count")]
+        self.counters = [plugin.count for plugin in every if plugin.overrides("count") and not plugin.passed_by]
         self.witnesses = [plugin.witness for plugin in every if plugin.overrides("witness")]
         self.conditions = [plugin.takes for plugin in every if plugin.overrides("takes")]
         self.audiences = [plugin.audience for plugin in every if plugin.overrides("audience") and not plugin.same_for_everyone]

@@ -18,13 +18,13 @@ Rules that must never be broken:
 - A plugin asks its block for what it needs, and reaches nothing behind it.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, TYPE_CHECKING
 
 from kdns.config.directive import Directive
 from kdns.config.options import NoOptions
 from kdns.dns.query import Query, Transport
-from kdns.dns.response import Answer, Key, Response
+from kdns.dns.response import Answer, Key, Response, RRset
 from kdns.dns.transfer import Outgoing
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Plugin:
     once: ClassVar[bool] = False  # may stand only once in a server block
     same_for_everyone: bool = False  # `answer` does not ask who asks, nor when, nor how often; an object may know better
     asks_more: bool = False  # it has an `audience`, and yet asks more than that: the memo is left out
-    passed_by: bool = False  # `answer` of this object would only hand on, as where the first of several speaks for all
+    passed_by: bool = False  # `answer` and `count` of this object are left out, as where the first of several does it for all
     internet_only: ClassVar[bool] = False  # `answer` is not asked for names of other classes, such as version.bind CH
     note: ClassVar[str] = ""  # what a person should know who writes it, such as that it has no effect here
 
@@ -145,6 +145,21 @@ class Plugin:
     async def account(self, query: Query) -> Mapping[str, Any]:
         """What it knows of the objects behind a name, in plain values, for `kdns explain`; it may wait a second for more."""
         return {}
+
+    async def find(self, text: str, after: str, most: int) -> list[Mapping[str, Any]]:
+        """At most so many objects whose names have the text in them, in order of name, those after one only.
+
+        In plain values, for a person; `name` is what `account` and `records` are asked by.
+        """
+        return []
+
+    def records(self, name: str) -> Iterable[RRset]:
+        """All records of the object behind a name, those of names below it too."""
+        return ()
+
+    def search_try(self, name: str) -> tuple[str, str] | None:
+        """Of a name that does not exist and that nobody meant: what was asked for, and the suffix that a search list put behind."""
+        return None
 
     def flush(self, name: str) -> int:
         """Forget what it keeps of others' answers for a name; how many those were."""

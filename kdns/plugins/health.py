@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from kdns.config.directive import Directive
 from kdns.config.options import argument, duration, listen, option
 from kdns.config.values import host_port
+from kdns.core.behind import Request
 from kdns.core.block import Block
 from kdns.core.plugin import Plugin
 
@@ -71,7 +72,7 @@ class Health(Plugin):
         )
         block.http(options.address, "/health", self.page)
 
-    async def page(self) -> tuple[int, str, bytes]:
+    async def page(self, request: Request) -> tuple[int, str, bytes]:
         return 200, "text/plain; charset=utf-8", b"OK"
 
     async def lame(self) -> None:

@@ -41,6 +41,7 @@ from dataclasses import dataclass
 
 from kdns.config.directive import Directive
 from kdns.config.options import argument, choice, listen, option
+from kdns.core.behind import Request
 from kdns.core.block import Block
 from kdns.core.plugin import Plugin
 
@@ -67,7 +68,7 @@ class Ready(Plugin):
         self.told: list[str] = []
         block.http(options.address, "/ready", self.page)
 
-    async def page(self) -> tuple[int, str, bytes]:
+    async def page(self, request: Request) -> tuple[int, str, bytes]:
         if self.block.stopping:
             return 503, TEXT, b"shutting down\n"
         reasons = self.reasons()

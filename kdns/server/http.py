@@ -1,4 +1,4 @@
-"""HTTP: what plugins tell machines (health, readiness, metrics). GET and HEAD of a few paths, nothing else.
+"""HTTP: what plugins tell machines (health, readiness, metrics) and people (*page*). GET and HEAD of a few paths, nothing else.
 
 Addresses are compared as addresses: `localhost:8080` and `127.0.0.1:8080` are one listener, and beside `:8080` neither has a
 socket of its own. The pages of an address are shown to who asked that address, whichever socket it came in by.
@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from typing import Any, TYPE_CHECKING
 
 from kdns.config.values import host_port
+from kdns.core.behind import Page, Request
 from kdns.errors import ListenError
 from kdns.server.accept import Acceptor, client, Connections, room
 from kdns.server.sockets import listen, Sharing, shown
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[], Awaitable[tuple[int, str, bytes]]]  # (status, content type, body)
-Paths = Mapping[str, Answer]
+Paths = Mapping[str, Page]
 Place = tuple[str, int]  # "" is all addresses of the machine
 
 CONNECTIONS = 64  # of one listener
@@ -36,13 +36,19 @@ PARTS = 16  # of the process's descriptors, one part in so many is for the conne
 HEAD = 16384  # octets of a request
 READ = 5.0  # seconds that a request may take to arrive
 IDLE = 15.0  # seconds from one request to the next, in which the reply is taken
+HEADERS = {  # of each page: what a browser may do with it, which is to show it, with what is from here alone
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 class Http:
     """The HTTP listeners of the server."""
 
     def __init__(self) -> None:
-        self._pages: dict[Place, dict[str, Answer]] = {}
+        self._pages: dict[Place, dict[str, Page]] = {}
         self._served: dict[str, HttpSocket] = {}  # by address as people write it
 
     def bind(self, addresses: Iterable[str], sharing: Sharing = Sharing.TOLD) -> dict[str, socket.socket]:
@@ -73,7 +79,7 @@ class Http:
         for address in [address for address in self._served if address not in places]:
             await self._served.pop(address).close()
 
-    def _page(self, host: str, port: int, path: str) -> Answer | None:
+    def _page(self, host: str, port: int, path: str) -> Page | None:
         """The page at an address of this machine: of all places that it is part of, the narrowest that has one."""
         found = [place for place, paths in self._pages.items() if path in paths and _covers(place, (host, port))]
         return self._pages[min(found, key=lambda place: _WIDTHS.get(place[0], 0))][path] if found else None
@@ -90,11 +96,11 @@ class Http:
         if page is None:
             return web.Response(status=404, text="404: no such page here\n")
         try:
-            status, content_type, body = await page()
+            status, content_type, body = await page(Request(request.headers, request.query))
         except Exception:
             log.exception("http://%s%s could not be answered", shown(*local), request.path)
             return web.Response(status=500, text="500: see the log\n")
-        return web.Response(status=status, body=body, headers={"Content-Type": content_type})
+        return web.Response(status=status, body=body, headers={"Content-Type": content_type, **HEADERS})
 
     async def close(self) -> None:
         """End all listeners."""

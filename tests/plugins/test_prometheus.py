@@ -6,13 +6,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kdns import __version__
+from kdns.core.behind import Request
 from kdns.core.generation import Generation
 from kdns.core.metrics import counters, gauges, histograms, SIZES, Tally
 from kdns.core.plugin import Fact
+from kdns.core.queries import Queries
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Made, Response, RRset
 from kdns.dns.types import A, NXDOMAIN
-from kdns.plugins.prometheus import Queries
 from kdns.server.load import load
 from tests.support.configured import ask, CLIENT, generation_of, in_block, listener_of, LOCAL
 
@@ -24,7 +25,7 @@ def scrape(generation: Generation, address: str = "localhost:9153") -> dict[str,
     """Samples by name: the value of one without labels, else a list of (labels, value)."""
 
     async def get() -> tuple[int, str, bytes]:
-        return await generation.pages[address]["/metrics"]()
+        return await generation.pages[address]["/metrics"](Request({}, {}))
 
     status, content_type, body = asyncio.run(get())
     assert (200, "text/plain; version=0.0.4; charset=utf-8") == (status, content_type)

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from kdns.core.behind import Request
 from kdns.core.generation import Generation
 from kdns.core.plugin import Plugin
 from tests.support.configured import add, generation_of, in_block
@@ -19,7 +20,7 @@ class Waiting(Plugin):
 
 def page(generation: Generation, address: str = ":8181") -> tuple[int, str]:
     async def get() -> tuple[int, str, bytes]:
-        return await generation.pages[address]["/ready"]()
+        return await generation.pages[address]["/ready"](Request({}, {}))
 
     status, _, body = asyncio.run(get())
     return status, body.decode()

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from kdns.config.directive import Directive
+from kdns.core.behind import Page, Request
 from kdns.core.block import Block
 from kdns.errors import KdnsError
-from kdns.server.http import Answer, Http
+from kdns.server.http import Http
 from kdns.server.run import Server
 from kdns.server.sockets import Sharing, shown
 from tests.support.stage import arranging
@@ -29,7 +30,7 @@ async def get(port: int, path: str, method: str = "GET", host: str = "127.0.0.1"
 @pytest.fixture
 def pages(stage: Any) -> None:
     def page(directive: Directive, block: Block) -> None:
-        async def answer() -> tuple[int, str, bytes]:
+        async def answer(request: Request) -> tuple[int, str, bytes]:
             if directive.args[2] == "fail":
                 raise ValueError("on purpose")
             return 503 if directive.args[2] == "no" else 200, "text/plain; charset=utf-8", directive.args[2].encode()
@@ -93,8 +94,8 @@ def test_not_an_address(pages: None, free_port: int) -> None:
 async def serving(wanted: dict[str, list[str]]) -> AsyncIterator[Http]:
     """Pages whose content is their address and path, and one that takes its time."""
 
-    def page(text: str) -> Answer:
-        async def answer() -> tuple[int, str, bytes]:
+    def page(text: str) -> Page:
+        async def answer(request: Request) -> tuple[int, str, bytes]:
             if text.endswith("/slow"):
                 await asyncio.sleep(0.1)
             return 200, "text/plain", text.encode()
@@ -153,8 +154,8 @@ def test_from_all_addresses_to_one_and_back(free_port: int) -> None:
     assert [(200, f"127.0.0.1:{free_port}"), 404, (200, f":{free_port}"), 404] == asyncio.run(check())
 
 
-async def _page(text: str) -> Answer:
-    async def answer() -> tuple[int, str, bytes]:
+async def _page(text: str) -> Page:
+    async def answer(request: Request) -> tuple[int, str, bytes]:
         return 200, "text/plain", text.encode()
 
     return answer

@@ -97,13 +97,13 @@ Examples
         }
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address
 from typing import Any, Protocol
 
 from kdns.cluster import records
-from kdns.cluster.account import account
+from kdns.cluster.account import account, found, records_of, search_try
 from kdns.cluster.answers import Answers, is_reverse
 from kdns.cluster.balancers import ASKING
 from kdns.cluster.listing import listing
@@ -114,7 +114,7 @@ from kdns.core.fallthrough import Fallthrough
 from kdns.core.plugin import Handler, Known, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import Answer, ExtendedError, Key, Made, Response
+from kdns.dns.response import Answer, ExtendedError, Key, Made, Response, RRset
 from kdns.dns.transfer import Outgoing
 from kdns.dns.types import A, AAAA, ANY, CNAME, NXDOMAIN, SERVFAIL
 from kdns.errors import KdnsError
@@ -240,6 +240,17 @@ class Kubernetes(Plugin):
     async def account(self, query: Query) -> Mapping[str, Any]:
         origin = self._fallthrough.zone(query.name)
         return {} if origin is None else await account(self.answers, self.source, query.name, origin)
+
+    async def find(self, text: str, after: str, most: int) -> list[Mapping[str, Any]]:
+        return await found(self.answers, text, after, most)
+
+    def records(self, name: str) -> Iterable[RRset]:
+        origin = self._fallthrough.zone(name)
+        return () if origin is None else records_of(self.answers, name, origin)
+
+    def search_try(self, name: str) -> tuple[str, str] | None:
+        origin = self._fallthrough.zone(name)
+        return None if origin is None or not self.store.synced else search_try(self.store, name, origin)
 
     def example(self) -> str | None:
         """The name of a Service that has an address, for a person to try."""
