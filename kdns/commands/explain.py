@@ -7,11 +7,10 @@ from typing import Any
 
 from kdns.commands.asking import BOLD, DIM, outline, parser, replies, show, styled
 from kdns.commands.corefiles import laboratory
-from kdns.core.explanation import explain, FOREVER
+from kdns.core.explanation import explain, FOREVER, question
 from kdns.core.generation import Generation
 from kdns.core.plugin import Kept
 from kdns.errors import KdnsError, one_line
-from kdns.plugins.admin.desk import question
 from kdns.server.load import load
 
 MADE = 5  # of what it was made from, as many are named

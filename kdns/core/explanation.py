@@ -16,9 +16,9 @@ from kdns.core.listener import Listener
 from kdns.core.plugin import Exchange, Handler, Plugin
 from kdns.core.sentences import sentence
 from kdns.dns import names, rdata
-from kdns.dns.query import Query
+from kdns.dns.query import Address, Edns, Query
 from kdns.dns.response import Answer, Key, Response, RRset
-from kdns.dns.types import RCODES, TYPES
+from kdns.dns.types import OUR_SIZE, RCODES, TYPES
 
 
 def overhear(listeners: Iterable[Listener], blocks: Iterable[Block], witness: Callable[[Exchange], None]) -> None:
@@ -40,6 +40,24 @@ def overhear_no_more(blocks: Iterable[Block], witness: Callable[[Exchange], None
 FOREVER = "until that changes"
 
 Way = list[dict[str, Any]]
+_NUMBERS = {name: number for number, name in TYPES.items()}
+
+
+def listeners_of(blocks: Iterable[Block]) -> list[Listener]:
+    """The listening addresses of server blocks, each once."""
+    every = {id(one): one for block in blocks for one in block.listeners if isinstance(one, Listener)}
+    return list(every.values())
+
+
+def question(name: str, type: str, client: str) -> Query:
+    """A question as a client with EDNS asks it; ValueError where it is none."""
+    number = _NUMBERS.get(type.upper()) or (int(type[4:]) if type.upper().startswith("TYPE") and type[4:].isdigit() else None)
+    if number is None or number > 65535:
+        raise ValueError(f"'{type}' is no type of record")
+    query = Query(names.absolute(name), number, edns=Edns(OUR_SIZE, False))
+    names.packed(client)
+    query.client = Address(client, 0)
+    return query
 
 
 async def explain(listener: Listener, query: Query) -> dict[str, Any]:
@@ -72,6 +90,14 @@ def served(listener: Listener) -> list[str]:
     zones = dict.fromkeys(zone for block in blocks for zone in block.zones)
     zones |= dict.fromkeys(zone for block in blocks for _, plugin in block.plugins for zone in plugin.transferable())
     return [zone for zone in zones if zone != "." and not zone.endswith(".arpa.")]
+
+
+async def explain_at(listeners: Iterable[Listener], query: Query) -> dict[str, Any]:
+    """The same at the first of these addresses that serves the name."""
+    for listener in listeners:
+        if listener.find(query)[1] is not None:
+            return await explain(listener, query)
+    return {"sentence": f"{query.name} is in no zone that is served here", "question": query.name}
 
 
 def type_of(type: int) -> str:

@@ -77,6 +77,8 @@ class Listener:
         self.heeded: frozenset[int] = frozenset()  # codes of EDNS options that may change an answer
         self.patience: dict[str, float] = {}  # bounds of connections, where a block says so
         self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
+        self.look_at = math.inf  # time.monotonic() from which on somebody wants to `look` at a query, hit or miss
+        self.look: Callable[[bytes, Address | bytes, bytes | None], None] = _overlook  # with the reply, where it is there
         self._memoized = True
         self._looked_for: LookedFor = b"", None  # the last query, and its plain one: it is answered next
         self._audiences: list[Callable[[str], bytes]] = []
@@ -273,6 +275,10 @@ class Listener:
 def _octets(made: bytes | Ring) -> bytes:
     """A reply, or one turn of it."""
     return made.turn() if isinstance(made, Ring) else made
+
+
+def _overlook(wire: bytes, client: Address | bytes, reply: bytes | None) -> None:
+    """Nobody looks at queries."""
 
 
 def _closest(name: str, zones: dict[str, Any]) -> str | None:

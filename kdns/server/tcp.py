@@ -170,6 +170,7 @@ class _Connection(asyncio.BufferedProtocol):
         octets, length, at, space = self._octets, len(self._octets), 0, ROOM
         replies: list[bytes] = []
         hits = messages = 0
+        missed = b""
         more = True
         left = listener.patience.get("queries", math.inf) - self._asked
         while messages < min(AT_ONCE, left) and space > 0:
@@ -186,9 +187,11 @@ class _Connection(asyncio.BufferedProtocol):
                 hits += 1
                 replies += ((len(reply) + 2).to_bytes(2, "big"), wire[:2], reply)
                 space -= len(reply)
-            elif (reply := self._start(wire)) is not None:
-                replies += (len(reply).to_bytes(2, "big"), reply)
-                space -= len(reply)
+            else:
+                missed, reply = wire, self._start(wire)
+                if reply is not None:
+                    replies += (len(reply).to_bytes(2, "big"), reply)
+                    space -= len(reply)
             messages += 1
             at = end
         self._asked += messages
@@ -200,8 +203,11 @@ class _Connection(asyncio.BufferedProtocol):
         if replies:
             self._write(b"".join(replies))
         if hits:
-            listener.counts.hits += hits
-            listener.counts.hit_seconds += (time.monotonic() - began) * hits / messages
+            counts = listener.counts
+            counts.hits += hits
+            counts.hit_seconds += (time.monotonic() - began) * hits / messages
+        if messages and began > listener.look_at:
+            listener.look(wire, self._peer, reply if reply is None or missed is wire else wire[:2] + reply)
         if more:
             self._turn = self._server.loop.call_soon(self._answer)
         self._read_or_stop(more or self._in_flight >= IN_FLIGHT or bool(self._stuck))

@@ -93,6 +93,8 @@ class Udp:
                 reply = wire[:2] + reply
                 self.listener.counts.hits += 1
                 self.listener.counts.hit_seconds += time.monotonic() - began
+            if began > self.listener.look_at:
+                self.listener.look(wire, client, reply)
             if reply is not None:
                 self._send(reply, (address, asked))
 
@@ -255,14 +257,18 @@ class Batched(Udp):
             slot += 2
             at += mmsg.HEAD
         octets = b"".join(parts)
-        if len(octets) <= mmsg.OUT:
+        if fits := len(octets) <= mmsg.OUT:
             batch.out[0 : len(octets)] = octets
             self._send_batch(len(lengths), silent)
         else:  # clients that take large datagrams asked for much
             self._send_one_by_one(octets, len(lengths), silent)
         if hits := len(lengths) - misses:
-            listener.counts.hits += hits
-            listener.counts.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
+            counts = listener.counts
+            counts.hits += hits
+            counts.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
+        if began > listener.look_at:
+            i = int(began * 1e6) % len(lengths)  # one by chance: the microseconds are even enough
+            listener.look(batch.datagram(i, lengths[i]), batch.client(i), batch.reply(i) if fits else None)
 
     def _miss(self, i: int, length: int) -> bytes | None:
         """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""

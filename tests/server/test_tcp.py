@@ -317,6 +317,29 @@ def test_a_kernel_keeps_little_of_each_connection() -> None:
     assert serve(known, body)
 
 
+@pytest.mark.parametrize(("names", "expected"), [(["a", "a"], 2), (["a", "b"], 2), (["a"], 1), (["b", "a", "a", "b"], 4)])
+def test_somebody_may_look_at_the_last_query_of_some(names: list[str], expected: int) -> None:
+    """Hit or miss, with its client and the whole reply, once it is counted."""
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        seen: list[Any] = []
+        counts = served.listener.counts
+
+        def look(wire: bytes, client: Address | bytes, reply: bytes | None) -> None:
+            seen.append((wire, client, reply, counts.hits + counts.misses))
+
+        served.listener.look, served.listener.look_at = look, 0.0
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        own = Address(*writer.get_extra_info("sockname"))
+        wires = [question(f"{name}.test.", id=id) for id, name in enumerate(names)]
+        writer.write(framed(*wires))
+        replies = [await read(reader) for _ in names]
+        writer.close()
+        return seen == [(wires[-1], own, replies[-1], len(names))], len(replies)
+
+    assert (True, expected) == serve(known, body)
+
+
 def test_hits_of_the_memo() -> None:
     """They start nothing, and carry their own ids; what is asked over TCP for having been cut over UDP is answered whole."""
     started: list[str] = []

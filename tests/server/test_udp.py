@@ -1,6 +1,7 @@
 """UDP, by batches and one by one: the same of both."""
 
 import asyncio
+import math
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -330,6 +331,28 @@ def test_beyond_the_limit_the_newest_is_dropped(kind: Kind) -> None:
         return sorted(reply[1] for reply in replies), sum(served._in_flight.dropped.values())
 
     assert ([0, 1, 2, 3, 4], 3) == serve(kind, slow, body, limit=5)
+
+
+@both
+def test_somebody_may_look_at_a_query(kind: Kind) -> None:
+    """Hit or miss, with its client and its reply, once it is counted; not before it is time, and later only what is asked then."""
+
+    async def body(served: udp.Udp, port: int) -> Any:
+        seen: list[Any] = []
+        counts = served.listener.counts
+
+        def look(wire: bytes, client: Any, reply: bytes | None) -> None:
+            host = client if isinstance(client, Address) else Address.of_sockaddr(client)
+            seen.append((wire[:2], host.port, addresses(reply or b""), counts.hits + counts.misses))
+
+        served.listener.look = look
+        with client() as sock:
+            for id in range(4):
+                served.listener.look_at = 0.0 if 0 < id < 3 else math.inf
+                await ask(sock, question(f"n{min(id, 1)}.test.", id=id), ("127.0.0.1", port))
+            return [(id, at == sock.getsockname()[1], found, total) for id, at, found, total in seen]
+
+    assert [(b"\0\1", True, ["10.0.0.1"], 2), (b"\0\2", True, ["10.0.0.1"], 3)] == serve(kind, known, body)
 
 
 @both

@@ -14,12 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from kdns.core.block import Block
-from kdns.core.explanation import explain, overhear, overhear_no_more, texts, type_of
-from kdns.core.listener import Listener
+from kdns.core.explanation import explain_at, listeners_of, overhear, overhear_no_more, question, texts, type_of
 from kdns.core.plugin import Exchange, Kept
 from kdns.dns import names
-from kdns.dns.query import Address, Edns, Query
-from kdns.dns.types import AXFR, NOERROR, OUR_SIZE, RCODES, SOA, TYPES
+from kdns.dns.query import Query
+from kdns.dns.types import AXFR, NOERROR, RCODES, SOA
 from kdns.errors import ListenError
 
 PATH = "/run/kdns/admin.sock"
@@ -29,7 +28,6 @@ PATIENCE = 5.0  # seconds until a request is there
 UNREAD = 1 << 18  # octets that nobody reads yet; then lines of *tail* are left out
 
 Say = Callable[[Any], Awaitable[None]]
-_NUMBERS = {name: number for number, name in TYPES.items()}
 
 
 class Desk(Kept):
@@ -68,7 +66,7 @@ class Desk(Kept):
             overhear_no_more(self.blocks, listening)
         self.blocks = blocks
         for listening in self._listening:
-            overhear(self._listeners(), blocks, listening)
+            overhear(listeners_of(self.blocks), blocks, listening)
 
     async def _come(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -103,23 +101,15 @@ class Desk(Kept):
         except (ValueError, KeyError, TypeError, AttributeError, TimeoutError) as error:
             await say({"error": str(error) or "the request did not come in time"})
 
-    def _listeners(self) -> list[Listener]:
-        every = {id(one): one for block in self.blocks for one in block.listeners if isinstance(one, Listener)}
-        return list(every.values())
-
     # ------------------------------------------------------------ the requests
 
     async def _explain(self, asked: dict[str, Any]) -> AsyncIterator[Any]:
         query = question(asked["name"], asked.get("type", "A"), asked.get("client") or "127.0.0.1")
-        for listener in self._listeners():
-            if listener.find(query)[1] is not None:
-                yield await explain(listener, query)
-                return
-        yield {"sentence": f"{query.name} is in no zone that is served here", "question": query.name}
+        yield await explain_at(listeners_of(self.blocks), query)
 
     async def _dump(self, asked: dict[str, Any]) -> AsyncIterator[Any]:
         if asked.get("cached"):
-            for listener in self._listeners():
+            for listener in listeners_of(self.blocks):
                 for name, type, hits in listener.memo.listed():
                     yield {"cached": f"{listener.server} {names.text(name)} {type_of(type)} {hits}"}
             return
@@ -141,7 +131,7 @@ class Desk(Kept):
 
     async def _flush(self, asked: dict[str, Any]) -> AsyncIterator[Any]:
         name = names.absolute(asked["name"])
-        replies = sum(listener.memo.flush(names.wire(name)) for listener in self._listeners())
+        replies = sum(listener.memo.flush(names.wire(name)) for listener in listeners_of(self.blocks))
         answers = sum(plugin.flush(name) for block in self.blocks for _, plugin in block.plugins)
         yield {"flushed": name, "replies": replies, "answers": answers}
 
@@ -165,23 +155,12 @@ class Desk(Kept):
             lost = 0
 
         self._listening.append(overheard)
-        overhear(self._listeners(), self.blocks, overheard)
+        overhear(listeners_of(self.blocks), self.blocks, overheard)
         try:
             await reader.read(1)
         finally:
             self._listening.remove(overheard)
             overhear_no_more(self.blocks, overheard)
-
-
-def question(name: str, type: str, client: str) -> Query:
-    """A question as a client with EDNS asks it; ValueError where it is none."""
-    number = _NUMBERS.get(type.upper()) or (int(type[4:]) if type.upper().startswith("TYPE") and type[4:].isdigit() else None)
-    if number is None or number > 65535:
-        raise ValueError(f"'{type}' is no type of record")
-    query = Query(names.absolute(name), number, edns=Edns(OUR_SIZE, False))
-    names.packed(client)
-    query.client = Address(client, 0)
-    return query
 
 
 def _line(exchange: Exchange) -> dict[str, Any]:
