@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
-    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-cluster bench-pod soak rollout overload \
-    chaos clean
+    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-cluster bench-pod bench-page soak rollout \
+    overload chaos clean
 
 setup: $(VENV)/.made
 
@@ -131,6 +131,10 @@ bench-cluster: setup
 # the image as a Pod: size, start, memory; root, as test-image
 bench-pod: setup
 	$(BIN)/python -m benchmarks.pod
+
+# what the page costs; its pictures: $(BIN)/python -m benchmarks.page --pictures docs/page
+bench-page: setup
+	$(BIN)/python -m benchmarks.page
 
 soak: setup
 	$(BIN)/python -m benchmarks.soak

@@ -1,8 +1,8 @@
 """The plugins: which there are, and in which order they stand in a chain.
 
 A query passes them in this order, wherever they stand in the Corefile. The names are all of CoreDNS 1.15's, in the order
-of its plugin.cfg, and kdns's own *memo*, *ratelimit* and *cookie*, so that a Corefile that names one that is not served here is
-told so, and a misspelt one gets a hint.
+of its plugin.cfg, and kdns's own (*admin*, *page*, *memo*, *ratelimit*, *cookie*), so that a Corefile that names one that is
+not served here is told so, and a misspelt one gets a hint.
 """
 
 import importlib
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 ORDER: tuple[str, ...] = (
     "root", "metadata", "geoip", "cancel", "proxyproto", "quic", "grpc_server", "https", "https3", "timeouts",
-    "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "trace", "ready", "health", "pprof", "admin", "shed", "memo",
-    "prometheus", "errors", "log", "dnstap", "ratelimit", "cookie", "local", "dns64", "siit", "any", "chaos", "loadbalance",
+    "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "trace", "ready", "health", "pprof", "admin", "page", "shed",
+    "memo", "prometheus", "errors", "log", "dnstap", "ratelimit", "cookie", "local", "dns64", "siit", "any", "chaos", "loadbalance",
     "tsig", "rewrite", "autopath", "acl", "cache", "header", "dnssec", "tls", "minimal", "template", "transfer", "dynupdate",
     "hosts", "route53", "azure", "clouddns", "k8s_external", "kubernetes", "file", "auto", "secondary", "etcd", "loop",
     "forward", "grpc", "erratic", "whoami", "on", "sign", "view", "nomad",

@@ -6,6 +6,7 @@ configured.py  a Corefile without sockets, asked through dnspython: what a plugi
 stage.py       plugins made of functions, for a listener or a server: what sockets do
 running.py     a server on the loop of the test, memo and all, and a client with many questions at once
 kdns.testing   a server of manifests, as others' tests have it: what a user sees
+browser.py     Chromium: what somebody sees who opens the page
 processes.py   kdns as a process, over an API server: what a cluster sees
 """
 

@@ -1,0 +1,171 @@
+"""What the plugin *page* costs a cluster of 10,000 Services under load: `python -m benchmarks.page`, some two minutes.
+
+Three take turns, by the loader that keeps the server busy: no page; a page that nobody has open; a page that is asked for its
+figures each second, as a browser does. What counts is CPU-seconds of the server, as in `bench`.
+
+`--pictures FOLDER` takes the pictures of docs/page.md in its place, of a smaller cluster at an even rate (Debian: chromium,
+chromium-driver, dnsperf, pngquant).
+"""
+
+import argparse
+import itertools
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, ExitStack
+from pathlib import Path
+from statistics import median
+
+from benchmarks import cluster
+from benchmarks.bench import Figures, kubernetes, measure, show, SUFFIX
+from benchmarks.load import Question, write
+from benchmarks.servers import free_port, kdns, ROOT, Server, upstream
+
+SERVICES = 10_000
+ROUNDS = 9
+SECONDS = 3.0  # of one load
+OUTSIDE = ("api.example.com.", "cdn.images.example.com.", "registry.example.org.", "storage.example.net.")
+
+
+def questions(services: int, count: int, chance: random.Random) -> list[Question]:
+    """What Pods ask: some Services much, most of them seldom; names of the world outside through search lists."""
+    out: list[Question] = []
+    while len(out) < count:
+        i = (int(chance.paretovariate(0.35)) - 1) % services
+        service = f"service-{i:05}.{cluster.namespace(i)}.{SUFFIX}"
+        if chance.random() < 0.75:
+            out += [(service, "A"), (service, "AAAA")]
+            continue
+        namespace, name = cluster.namespace(min(39, int(chance.paretovariate(1)))), chance.choice(OUTSIDE)
+        for suffix in (f"{namespace}.{SUFFIX}", SUFFIX, "cluster.local.", ""):
+            out.append((name + suffix, "A"))
+    return out
+
+
+@contextmanager
+def asked_each_second(port: int) -> Iterator[None]:
+    """Somebody has the page open: its figures are asked for as by a browser."""
+    end = threading.Event()
+
+    def ask() -> None:
+        while True:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/figures", timeout=10) as reply:
+                assert json.load(reply)["version"]
+            if end.wait(1.0):
+                return
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        end.set()
+        asking.join()
+
+
+def served(stack: ExitStack, folder: Path, services: int, headless: int, *lines: str) -> Server:
+    """kdns over a cluster of so many Services, with an upstream for all other names."""
+    manifest = folder / f"cluster-{services}.json"
+    if not manifest.exists():
+        command = [sys.executable, "-m", "benchmarks.cluster", f"--services={services}", f"--headless={headless}"]
+        with open(manifest, "wb") as out:
+            subprocess.run(command, cwd=ROOT, stdout=out, check=True)
+    far = stack.enter_context(upstream(folder, 4.0, 60))
+    probe = f"service-00000.{cluster.namespace(0)}.{SUFFIX}"
+    chain = [*kubernetes(manifest), f"forward . 127.0.0.1:{far.port}", "cache 30", "loadbalance", "prometheus 127.0.0.1:0"]
+    return stack.enter_context(kdns(folder, probe, *chain, *lines))
+
+
+def costs(folder: Path) -> None:
+    """The rate with the page open, closed, and not there."""
+    asked = write(folder / "questions", questions(SERVICES, 100_000, random.Random(14)))
+    port = free_port()
+    plain, closed, opened = Figures(), Figures(), Figures()
+    unused, shut = [], []
+    with ExitStack() as stack:
+        without = served(stack, folder, SERVICES, 1000)
+        paged = served(stack, folder, SERVICES, 1000, f"page 127.0.0.1:{port}")
+        for server in (without, paged):
+            measure(server, asked, Figures(), SECONDS, own=True)  # what is not in the memo yet
+        for turn in range(ROUNDS):
+            rates = {}
+            for what in list(itertools.permutations(("plain", "closed", "open")))[turn % 6]:
+                if what == "plain":
+                    rates[what] = measure(without, asked, plain, SECONDS, own=True)
+                elif what == "closed":
+                    rates[what] = measure(paged, asked, closed, SECONDS, own=True)
+                else:
+                    with asked_each_second(port):
+                        rates[what] = measure(paged, asked, opened, SECONDS, own=True)
+            unused.append(1 - rates["closed"] / rates["plain"])
+            shut.append(1 - rates["open"] / rates["closed"])
+    plain.row("kdns without a page")
+    closed.row("kdns with a page that nobody has open")
+    opened.row("kdns with a page that somebody has open")
+    for what, found in (("costs of a page that nobody has open", unused), ("costs of having it open", shut)):
+        show(what, f"{median(found):.1%}", note=f"{min(found):.1%} to {max(found):.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kdns-page-") as name:
+        if given.pictures is None:
+            costs(Path(name))
+        else:
+            pictures(Path(name), given.pictures)
+
+
+# ---------------------------------------------------------------- pictures
+
+LOOKS = {"desktop": (1280, 1180), "phone": (390, 1560)}  # width and height in CSS pixels
+
+
+def pictures(folder: Path, into: Path) -> None:
+    """The page at two widths, light and dark, after some seconds of load."""
+    from tests.support.browser import Browser
+
+    asked = write(folder / "questions", questions(60, 4000, random.Random(14)))
+    port = free_port()
+    with ExitStack() as stack:
+        server = served(stack, folder, 60, 12, f"page 127.0.0.1:{port}")
+        load = stack.enter_context(_even(server.port, asked))
+        browser = stack.enter_context(Browser())
+        browser.wear(*LOOKS["desktop"])
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.run("document.querySelector('#ask input').value = 'service-00003-49.service-00003.team-03.svc.cluster.local'")
+        browser.run("document.querySelector('#ask button').click()")
+        browser.run("const t = document.querySelector('#find input'); t.value = 'team-0'; t.form.oninput()")
+        load.wait()
+        for (look, size), scheme in itertools.product(LOOKS.items(), ("light", "dark")):
+            browser.wear(*size, scheme)
+            browser.run("window.scrollTo(0, 0)")
+            path = into / f"{look}-{scheme}.png"
+            browser.picture(path, *size)
+            subprocess.run(["pngquant", "--force", "--strip", "--ext=.png", "64", str(path)], check=True)
+
+
+@contextmanager
+def _even(port: int, asked: Path) -> Iterator[threading.Event]:
+    """A load of two thousand queries a second, more or less; the Event is set when it has been so for forty seconds."""
+    command = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(asked), "-Q", "2000", "-l", "600"]
+    loading = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    enough = threading.Event()
+    timer = threading.Timer(40, enough.set)
+    timer.start()
+    try:
+        yield enough
+    finally:
+        timer.cancel()
+        loading.terminate()
+        loading.wait()
+
+
+if __name__ == "__main__":
+    main()
