@@ -7,7 +7,7 @@ whoever can put a link in its place would have us write elsewhere. All functions
 import errno
 import os
 import stat
-from io import FileIO
+from io import BufferedWriter
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hold us
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,8 +33,11 @@ def read(path: str, most: int) -> bytes:
     return octets
 
 
-def create(path: str) -> FileIO:
-    """A new, empty file that its user alone may read; what was there is removed, not written to."""
+def create(path: str) -> BufferedWriter:
+    """A new, empty file that its user alone may read; what was there is removed, not written to.
+
+    Once it is closed without an error, all that was written to it is there: a full disk takes a part and says nothing.
+    """
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         os.mkdir(directory, 0o700)
@@ -43,7 +46,7 @@ def create(path: str) -> FileIO:
         os.unlink(path)
     except FileNotFoundError:
         pass
-    return FileIO(path, "wb", opener=lambda path, _: os.open(path, _WRITE, 0o600))
+    return open(path, "wb", opener=lambda path, _: os.open(path, _WRITE, 0o600))
 
 
 def check_directory(path: str) -> None:

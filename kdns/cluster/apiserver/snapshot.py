@@ -148,7 +148,7 @@ class Snapshot:
                     await asyncio.to_thread(file.write, frame)
                 await asyncio.to_thread(file.write, _framed(_End(checksum)))
             finally:
-                file.close()
+                await asyncio.to_thread(file.close)
             await asyncio.to_thread(os.replace, beside, self._path)
         except (OSError, ValueError) as error:
             if not self._failing:

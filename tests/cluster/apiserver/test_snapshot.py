@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 import os
+import resource
 import stat
 import time
 from collections.abc import Callable
@@ -103,6 +104,25 @@ def test_what_is_not_whole_is_refused_with_a_line(
     [line] = [record.getMessage() for record in caplog.records]
     assert line.startswith(f"kubernetes: snapshot {path} is not used: ")
     assert why in line
+
+
+@pytest.mark.parametrize("missing", [1, 3, 12, 100])
+def test_where_the_disk_is_full_the_one_before_stays(missing: int, tmp_path: Path) -> None:
+    """Also where only the end does not fit, of which the system takes a part without an error."""
+    path = tmp_path / "s"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def test() -> bool:
+        snapshot, store = Snapshot(str(path), Selection()), stored(*OBJECTS)
+        await snapshot.write(store, "uid-1")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size - missing, hard))
+        try:
+            return await snapshot.write(store, "uid-1")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert not asyncio.run(test())
+    assert loads(path)
 
 
 WEB = Slice("prod/web-1", "prod/web", 4, names.packed("10.244.0.1"), None, HTTP, 1)
