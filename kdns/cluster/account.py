@@ -17,7 +17,9 @@ from kdns.cluster.objects import Port, Slice
 from kdns.cluster.search_lists import tried, tried_outside
 from kdns.cluster.store import Store
 from kdns.dns import names
+from kdns.dns.query import Query
 from kdns.dns.response import RRset
+from kdns.dns.types import LARGEST_UDP
 from kdns.errors import KdnsError
 
 MOST = 200  # endpoints that are shown of a slice
@@ -41,12 +43,23 @@ async def account(answers: Answers, source: Source, name: str, origin: str) -> d
         return {"service": key, **more, **told}
     if (prefix := names.reverse_prefix(name)) is not None and prefix[1] == 8 * len(prefix[0]):
         store, address = answers.store, prefix[0]
-        return {
-            "address": names.unpacked(address),
-            "services": list(store.services_at(address)),
-            "pods": list(store.pods_at(address)),
-        }
+        found = {"services": list(store.services_at(address)), "pods": list(store.pods_at(address))}
+        return {"address": names.unpacked(address), **found} if any(found.values()) else {}
     return {}
+
+
+def meant(answers: Answers, query: Query) -> str:
+    """The name of a Service that this one is short for, as a search list makes it; empty where it is none's."""
+    if len(names.labels(query.name)) == 1:
+        label, store = query.name.rstrip("."), answers.store
+        short = [f"{label}.{namespace}." for namespace in store.namespaces if f"{namespace}/{label}" in store.services]
+    else:
+        short = [query.name.removesuffix("svc.")]
+    for name in short:
+        whole = query.about(f"{name}svc.{answers.origin.lstrip('.')}", query.type)
+        if answers.look(whole, answers.origin, LARGEST_UDP).answer:
+            return whole.name
+    return ""
 
 
 async def _provenance(slices: list[dict[str, Any]], source: Source, key: str) -> Mapping[str, Any]:

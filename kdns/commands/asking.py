@@ -34,7 +34,7 @@ def replies(path: str | None, **asked: Any) -> Iterator[dict[str, Any]]:
             sock.sendall(json.dumps(asked).encode() + b"\n")
         except OSError as error:
             why = error.strerror or str(error)
-            raise KdnsError(f"cannot ask at {path}: {why}; the Corefile of the server says where: admin PATH") from None
+            raise KdnsError(f"cannot ask at {path}: {why}; a Corefile says where its server listens for this: admin PATH") from None
         with sock.makefile("rb") as lines:
             for line in lines:
                 said = json.loads(line)

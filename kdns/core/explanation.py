@@ -81,7 +81,8 @@ async def explain(listener: Listener, query: Query) -> dict[str, Any]:
         "objects": [account for plugin in plugins if (account := dict(await plugin.account(query)))],
     }
     by = str(way[-1]["plugin"]) if way else ""
-    return {**told, **_said(answer), "sentence": sentence(query, answer, by, served(listener))}
+    meant = next(filter(None, (plugin.meant(query) for plugin in plugins)), "")
+    return {**told, **_said(answer), "sentence": sentence(query, answer, by, meant, served(listener))}
 
 
 def served(listener: Listener) -> list[str]:

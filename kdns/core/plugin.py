@@ -161,6 +161,10 @@ class Plugin:
         """Of a name that does not exist and that nobody meant: what was asked for, and the suffix that a search list put behind."""
         return None
 
+    def meant(self, query: Query) -> str:
+        """The whole name of what a person perhaps means who asks for this name, which is not of its zones; empty where none is."""
+        return ""
+
     def flush(self, name: str) -> int:
         """Forget what it keeps of others' answers for a name; how many those were."""
         return 0

@@ -14,8 +14,11 @@ ALIKE = 0.8  # how much of a zone's name a misspelt one has, of 1
 NO_FORWARD = "a forward in the Corefile would ask others for it"
 
 
-def sentence(query: Query, answer: Answer, by: str, zones: Iterable[str]) -> str:
-    """All of it in one sentence. `by`: the last plugin that was asked; `zones`: those that are served here."""
+def sentence(query: Query, answer: Answer, by: str, whole: str, zones: Iterable[str]) -> str:
+    """All of it in one sentence.
+
+    `by`: the last plugin that was asked; `whole`: the name that was meant, where it is short for one; `zones`: those served here.
+    """
     name = shown(query.name)
     if not isinstance(answer, Response):
         dropped = isinstance(answer, Silence)
@@ -29,14 +32,15 @@ def sentence(query: Query, answer: Answer, by: str, zones: Iterable[str]) -> str
     if records:
         return _ended(f"{subject} {_had(records)}{_told(answer)}" + (f", but {why}" if why else ""), remedy)
     if not answer.authoritative or is_unanswered(answer):
-        remedy = meant(query.name, zones) or remedy or (NO_FORWARD if is_unanswered(answer) else "")
+        near = f"ask for {shown(whole)}" if whole else misspelt(query.name, zones)
+        remedy = near or remedy or (NO_FORWARD if is_unanswered(answer) else "")
     if aliases and answer.rcode == NOERROR and not answer.authority:
         return _ended(f"{subject} nothing here resolves", NO_FORWARD)
     why = why or (f"{answer.made.upstream} says so" if answer.made.upstream else "") or remedy
     return _ended(f"{subject} {_lacked(query, answer.rcode)}" + (f": {why}" if why else ""), remedy if remedy != why else "")
 
 
-def meant(name: str, zones: Iterable[str]) -> str:
+def misspelt(name: str, zones: Iterable[str]) -> str:
     """What to ask for where a name nearly is of a zone here; empty where it is not."""
     labels = names.labels(name)
     for zone in zones:

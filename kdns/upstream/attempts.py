@@ -22,7 +22,7 @@ from kdns.upstream.upstream import Upstream
 DEADLINE = 5.0  # seconds for all attempts of one question
 PAUSE = 0.02  # seconds before upstreams that just failed are tried again
 UNREACHABLE, NETWORK = 22, 23  # extended errors (RFC 8914 4)
-REMEDY = "see that it is up, and that firewalls and NetworkPolicies let kdns through to it"
+REMEDY = "see that upstreams are up, and that firewalls and NetworkPolicies let kdns through to them"
 
 
 class Outcome(NamedTuple):

@@ -243,7 +243,7 @@ def test_explain_of_manifests(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_where_no_server_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == cli.main(["flush", "a", "--socket", str(tmp_path / "none")])
-    assert "No such file or directory; the Corefile of the server says where: admin PATH" in capsys.readouterr().err
+    assert "No such file or directory; a Corefile says where its server listens for this: admin PATH" in capsys.readouterr().err
 
 
 def test_an_outline() -> None:

@@ -103,7 +103,7 @@ from ipaddress import ip_address
 from typing import Any, Protocol
 
 from kdns.cluster import records
-from kdns.cluster.account import account, found, records_of, search_try
+from kdns.cluster.account import account, found, meant, records_of, search_try
 from kdns.cluster.answers import Answers, is_reverse
 from kdns.cluster.balancers import ASKING
 from kdns.cluster.listing import listing
@@ -251,6 +251,9 @@ class Kubernetes(Plugin):
     def search_try(self, name: str) -> tuple[str, str] | None:
         origin = self._fallthrough.zone(name)
         return None if origin is None or not self.store.synced else search_try(self.store, name, origin)
+
+    def meant(self, query: Query) -> str:
+        return meant(self.answers, query) if self.store.synced and self._fallthrough.zone(query.name) is None else ""
 
     def example(self) -> str | None:
         """The name of a Service that has an address, for a person to try."""
