@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import kdns.testing
 from kdns.plugins.page import onlooker
 from tests.support.browser import Browser, missing
+from tests.support.ports import free_port
 
 if missing():
     if os.environ.get("CI") == "true":
@@ -52,11 +52,8 @@ WIDTHS = (390, 1280)
 def corefile_in(folder: Path) -> str:
     """A Corefile with a page of its own."""
     (folder / "town.yaml").write_text(MANIFESTS)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     kubernetes = f"kubernetes cluster.local {{\nmanifests {folder}/town.yaml\n}}"
-    return f".:0 {{\nbind 127.0.0.1\npage 127.0.0.1:{port}\n{kubernetes}\nforward . 127.0.0.1:1\n}}\n"
+    return f".:0 {{\nbind 127.0.0.1\npage 127.0.0.1:{free_port()}\n{kubernetes}\nforward . 127.0.0.1:1\n}}\n"
 
 
 def url(corefile: str) -> str:

@@ -9,13 +9,14 @@ import base64
 import contextlib
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Self
+
+from tests.support.ports import free_port
 
 START = 20.0  # seconds that the driver has until it answers
 WITHIN = 10.0  # seconds that `until` waits
@@ -38,10 +39,9 @@ class Browser:
     """One window. A script is the body of a function; what it returns is plain values."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._at = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        command = ["chromedriver", f"--port={self._at.rpartition(':')[2]}"]
+        port = free_port()
+        self._at = f"http://127.0.0.1:{port}"
+        command = ["chromedriver", f"--port={port}"]
         self._driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._session = ""
 
