@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
-    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-cluster bench-pod bench-page soak rollout \
-    overload chaos clean
+    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-plugins bench-cluster bench-pod bench-page \
+    soak rollout overload chaos clean
 
 setup: $(VENV)/.made
 
@@ -124,6 +124,10 @@ bench-manifests: setup
 # what extended errors cost that say why; under 3 % of a miss, nothing of a hit
 bench-reasons: setup
 	$(BIN)/python -m benchmarks.reasons
+
+# what hosts, template, rewrite, acl, view and autopath cost a hit
+bench-plugins: setup
+	$(BIN)/python -m benchmarks.plugins
 
 bench-cluster: setup
 	$(BIN)/python -m benchmarks.control_plane
