@@ -47,6 +47,17 @@ class Asked:
             return Found(True, (records.cname(name, targets[0], naming),)), made_from
         return Found(bool(keys) or self._exists(name)), made_from
 
+    def has(self, name: str) -> bool:
+        """Does somebody ask for this very name?"""
+        return any(outside.of(name) for outside in self._every)
+
+    def names(self, origin: str) -> Iterator[str]:
+        """The names below an origin that somebody asks for, wildcards as they stand; each may come again."""
+        for outside in self._every:
+            for name in outside.every():
+                if isinstance(name, str) and names.is_below(name, origin):
+                    yield name
+
     def why(self, name: str, origin: str) -> str:
         """Why a name that is asked for has no address; empty where nobody asks for it, or it has one."""
         for key in self._closest(name, origin)[0]:

@@ -56,6 +56,10 @@ class Outside:
         """Keys of the objects that have an external address, or ask for a name."""
         return tuple(self._at.get(key, ()))
 
+    def every(self) -> list[Key]:
+        """All names that are asked for, and all external addresses."""
+        return list(self._at)
+
     def exists(self, name: str) -> bool:
         """Is a name asked for, or one below it?"""
         return name in self._at or name in self._above

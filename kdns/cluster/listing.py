@@ -6,19 +6,22 @@ slices one by one: to merge those of a large one would take longer than a step. 
 when they are asked for, there is no end of them: they are in no list.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby, islice
 from operator import itemgetter
+from typing import NamedTuple
 
 from kdns.cluster import members, records
 from kdns.cluster.answers import Answers, is_reverse, VERSION_RDATA, VERSION_TTL
+from kdns.cluster.asked import Asked
 from kdns.cluster.columns import endpoints, hostnames_of
 from kdns.cluster.members import Naming
 from kdns.cluster.objects import Port, Service, Slice
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import RRset
-from kdns.dns.types import A, AAAA, NS, PTR, SRV, TXT
+from kdns.dns.types import A, AAAA, CNAME, NS, PTR, SRV, TXT
+from kdns.dns.zone import Apex
 
 STEP = 100  # records, and endpoints, of one step
 
@@ -42,6 +45,78 @@ def listing(answers: Answers, query: Query, origin: str) -> Iterator[Step]:
         for key in list(store.services):
             yield []
             yield from service(answers, key, origin)
+    yield [soa]
+
+
+class External(NamedTuple):
+    """A zone of how Services are reached from outside of the cluster, and of the names that are asked for."""
+
+    apex: Apex
+    naming: Naming
+    asked: Asked
+    own: str  # below it nobody else has names
+    headless: bool  # are endpoints of headless Services in it?
+
+
+def external_listing(answers: Answers, zone: External, top: Step) -> Iterator[Step]:
+    """The records of such a zone as `listing` has them; `top` are those of its apex beside the SOA."""
+    store, origin = answers.store, zone.naming.origin
+    soa = zone.apex.soa(store.hand_out())
+    yield [soa, *top]
+    taken: dict[str, set[int]] = {}  # names that are asked for, and their types: they go before those of Services
+    for name in zone.asked.names(origin):
+        if name in taken or name == origin or names.is_below(name, zone.own):
+            continue
+        found = _asked_for(name, zone)
+        taken[name] = {rrset.type for rrset in found}
+        yield list(found)
+    for key in list(store.services):
+        for step in chain([[]], _outside(answers, key, zone)):
+            yield [rrset for rrset in step if not _is_taken(rrset, taken)]
+    yield [soa]
+
+
+def _asked_for(name: str, zone: External) -> tuple[RRset, ...]:
+    found = [rrset for type in (A, AAAA) for rrset in zone.asked.look(name, type, zone.naming.origin, zone.naming)[0].answer]
+    return tuple(dict.fromkeys(found))  # an alias is said of both types
+
+
+def _is_taken(rrset: RRset, taken: dict[str, set[int]]) -> bool:
+    types = taken.get(rrset.name, ())
+    return rrset.type in types or CNAME in types or (rrset.type == CNAME and bool(types))
+
+
+def _outside(answers: Answers, key: str, zone: External) -> Iterator[Step]:
+    """The records of one Service as it is reached from outside."""
+    one = answers.store.services.get(key)
+    if one is None or one.alias or not answers.exposed(key.partition("/")[0]):
+        return
+    naming, external = zone.naming, one.external
+    own = records.base(key, naming.origin, naming.middle)
+    if names.is_below(own, zone.own):
+        return
+    if external is not None and external.addresses:
+        yield from _steps(_of_service(one._replace(ips=external.addresses), (), own, naming), naming.ttl)
+    elif external is not None and external.names:
+        target = external.names[0]
+        yield [records.cname(own, target, naming)]
+        for labels in _ports(one.ports):
+            yield list(records.balanced_srv(one, target, labels, ".".join([*labels, own]), SRV, naming).answer)
+    elif zone.headless and not one.ips:
+        slices = answers.store.slices_of(key) if not answers.options.noendpoints else ()
+        yield from _steps(chain(_of_endpoints(slices, own, naming), _below(slices, own, naming)), naming.ttl)
+
+
+def external_pointers(answers: Answers, zone: External, called: Callable[[bytes], list[str]], top: Step) -> Iterator[Step]:
+    """The same of a reverse zone: `called` are the names that an external address points to."""
+    soa = zone.apex.soa(answers.store.hand_out())
+    yield [soa, *top]
+    for address in answers.store.outside.every():
+        if isinstance(address, bytes) and names.is_below(names.reverse_name(address), zone.naming.origin):
+            rdata = tuple(map(names.wire, called(address)))
+            yield [RRset(names.reverse_name(address), PTR, zone.naming.ttl, rdata)] if rdata else []
+        else:
+            yield []
     yield [soa]
 
 

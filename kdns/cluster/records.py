@@ -184,6 +184,16 @@ def endpoint_srv(found: list[tuple[Slice, bytes]], name: str, naming: Naming) ->
     return Found(True, (RRset(name, SRV, naming.ttl, rdata),), glue)
 
 
+def balanced_srv(service: Service, target: str, below: list[str], name: str, type: int, naming: Naming) -> Found:
+    """The ports of a Service whose load balancer has a name only, at their labels below it: SRV point to that name."""
+    protocols = [port for port in service.ports if f"_{port.protocol}" == below[-1]]
+    wanted = [port.number for port in protocols if len(below) == 2 and below[0] == f"_{port.name}" and port.name]
+    if not wanted:
+        return Found(len(below) == 1 and any(port.name for port in protocols))
+    rdata = tuple([srv(0, weight_of(len(wanted)), number) + names.wire(target) for number in wanted])
+    return Found(True, (RRset(name, SRV, naming.ttl, rdata),) if type in (SRV, ANY) else ())
+
+
 def weight_of(pairs: int) -> int:
     return max(1, 100 // pairs)
 

@@ -21,7 +21,8 @@ Description
     let it be listed, a line in the log says so; everything else is served, and it is tried again.
 
     The zone has a SOA, and NS at ns1.APEX, whose addresses are those of the Service in front of this server. A reverse zone
-    among ZONES has PTR for external addresses, to names in the first zone that is none.
+    among ZONES has PTR for external addresses, to names in the first zone that is none. With *transfer* others may take the
+    zones over, and are told when they change.
 
 Syntax
     k8s_external [ZONES...] {
@@ -74,19 +75,18 @@ Examples
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, Protocol
 
-from kdns.cluster import records
+from kdns.cluster import listing, records
 from kdns.cluster.answers import Answers, is_reverse
 from kdns.cluster.asked import Asked, of_type, SERVICE
 from kdns.cluster.balancers import ASKING
 from kdns.cluster.members import Naming
-from kdns.cluster.objects import Service
 from kdns.cluster.reasons import OTHER
 from kdns.cluster.records import Found
-from kdns.cluster.store import Store
+from kdns.cluster.store import CHANGED, Store
 from kdns.config.directive import Directive
 from kdns.config.options import argument, fallthrough, flag, integer, option, word, zones
 from kdns.core.block import Block
@@ -95,7 +95,8 @@ from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, Made, Response, RRset
-from kdns.dns.types import A, AAAA, ANY, CNAME, NS, NXDOMAIN, PTR, SERVFAIL, SOA, SRV
+from kdns.dns.transfer import Outgoing
+from kdns.dns.types import A, AAAA, ANY, CNAME, NS, NXDOMAIN, PTR, SERVFAIL, SOA
 from kdns.dns.zone import Apex
 
 NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
@@ -182,14 +183,19 @@ class K8sExternal(Plugin):
         if below[-(len(own) - 1) :] == own[1:]:
             rrsets = self._front(query, origin, cluster) if below == own else ()
             return Found(below in (own, own[1:]), of_type(rrsets, query.type)), None
-        exists, depends = False, cast(tuple[Key, ...], ())
-        if self._kinds:
-            asked, depends = self._asked(cluster).look(name, query.type, origin, self._naming[origin])
-            if asked.answer:
-                return asked, depends
-            exists = asked.exists
         found, more = self._named(below, query, origin, cluster)
-        return found._replace(exists=found.exists or exists), depends + more
+        if not self._kinds:
+            return found, more
+        asking = self._asked(cluster)
+        has = asking.has(name)
+        if found.exists and len(below) > 1 and not has:
+            return found, (name, *more)  # no wildcard stands for a name that is there (RFC 4592 2.2.1)
+        asked, depends = asking.look(name, query.type, origin, self._naming[origin])
+        if asked.answer:
+            return asked, depends if has else depends + more
+        if found.answer and found.answer[0].type == CNAME and asking.look(name, ANY, origin, self._naming[origin])[0].answer:
+            return records.EMPTY, depends + more  # there is no alias beside addresses (RFC 1034 3.6.2)
+        return found._replace(exists=found.exists or asked.exists), depends + more
 
     def _asked(self, cluster: Cluster) -> Asked:
         return Asked(cluster.store, cluster.answers.exposed, self._kinds)
@@ -204,6 +210,26 @@ class K8sExternal(Plugin):
         origin = self._fallthrough.zone(query.name)
         cluster = cast(Cluster, self.block.named("kubernetes")[0])
         return {} if origin is None else self._asked(cluster).account(query.name, origin)
+
+    def transferable(self) -> Mapping[str, Key]:
+        cluster = cast(Cluster, self.block.named("kubernetes")[0])
+        return dict.fromkeys(self._fallthrough.zones, CHANGED) if cluster.store.synced else {}
+
+    def outgoing(self, origin: str, query: Query) -> Outgoing:
+        cluster = cast(Cluster, self.block.named("kubernetes")[0])
+        answers, store = cluster.answers, cluster.store
+        apex = self._apexes[origin]
+        own = f"{self._apex}.{origin.lstrip('.')}"
+        zone = listing.External(apex, self._naming[origin], self._asked(cluster), own, self.options.headless)
+        found, _ = self._at_apex(Query(origin, NS, local=query.local), origin, cluster)
+        top = [*found.answer, *found.additional]
+
+        def called(address: bytes) -> list[str]:
+            return self._called(key for key in store.outside.of(address) if answers.exposed(key.partition("/")[0]))
+
+        if is_reverse(origin):
+            return Outgoing(apex.soa(store.serial), listing.external_pointers(answers, zone, called, top))
+        return Outgoing(apex.soa(store.serial), listing.external_listing(answers, zone, top))
 
     def _named(self, below: list[str], query: Query, origin: str, cluster: Cluster) -> tuple[Found, tuple[Key, ...]]:
         """`service.namespace`, and what is below it."""
@@ -222,23 +248,15 @@ class K8sExternal(Plugin):
             outside = service._replace(ips=external.addresses)
             return records.at(outside, (), below[:-2], query.type, query.name, naming, room), depends
         if external is not None and external.names:
-            return self._alias(service, external.names[0], below[:-2], query, naming), depends
+            target, labels = external.names[0], below[:-2]
+            if not labels:
+                return Found(True, (records.cname(query.name, target, naming),)), depends
+            return records.balanced_srv(service, target, labels, query.name, query.type, naming), depends
         if self.options.headless and not service.ips:
             slices = cluster.answers.slices(service)
             if records.has_endpoints(slices):
                 return records.at(service, slices, below[:-2], query.type, query.name, naming, room), depends
         return records.NOTHING, depends
-
-    def _alias(self, service: Service, target: str, below: list[str], query: Query, naming: Naming) -> Found:
-        """A Service whose load balancer has a name only: SRV point to that name."""
-        if not below:
-            return Found(True, (records.cname(query.name, target, naming),))
-        protocols = [port for port in service.ports if f"_{port.protocol}" == below[-1]]
-        wanted = [port.number for port in protocols if len(below) == 2 and below[0] == f"_{port.name}" and port.name]
-        if not wanted:
-            return Found(len(below) == 1 and any(port.name for port in protocols))
-        rdata = tuple(records.srv(0, records.weight_of(len(wanted)), number) + names.wire(target) for number in wanted)
-        return Found(True, (RRset(query.name, SRV, naming.ttl, rdata),) if query.type in (SRV, ANY) else ())
 
     def _pointers(self, name: str, type: int, cluster: Cluster) -> tuple[Found, tuple[Key, ...] | None]:
         prefix = names.reverse_prefix(name)
@@ -248,9 +266,12 @@ class K8sExternal(Plugin):
         if bits < 8 * len(address):
             return records.EMPTY, None  # nobody knows what is below it, and nobody keeps it
         keys = [key for key in cluster.store.outside.of(address) if cluster.answers.exposed(key.partition("/")[0])]
-        rdata = tuple(names.wire(records.base(key, self._origin, "")) for key in keys)
+        rdata = tuple(map(names.wire, self._called(keys)))
         answer = (RRset(name, PTR, self.options.ttl, rdata),) if rdata and type in (PTR, ANY) else ()
         return Found(bool(rdata), answer), (address, *keys)
+
+    def _called(self, keys: Iterable[str]) -> list[str]:
+        return [records.base(key, self._origin, "") for key in keys]
 
     def _at_apex(self, query: Query, origin: str, cluster: Cluster) -> tuple[Found, tuple[Key, ...] | None]:
         if query.type == NS:

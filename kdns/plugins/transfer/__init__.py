@@ -2,9 +2,9 @@
 
 Description
     Answers AXFR, and IXFR with all of the zone, or with its SOA alone where nothing is newer, for zones that *file*, *auto*,
-    *secondary* and *kubernetes* have in the same server block. A zone is sent in small messages, and other queries are
-    answered between any two. A cluster's zone has the names of all endpoints, those of Services with a ClusterIP too; names
-    that are computed when they are asked for, of Pods and of topology zones, are not in it.
+    *secondary*, *kubernetes* and *k8s_external* have in the same server block. A zone is sent in small messages, and other
+    queries are answered between any two. A cluster's zone has the names of all endpoints, those of Services with a ClusterIP
+    too; names that are computed when they are asked for, of Pods and of topology zones, are not in it.
 
     When a zone changes, and when kdns starts, those whose address stands at `to` are told (NOTIFY, RFC 1996), at once and
     then at most every five seconds. Who may not have a zone gets REFUSED, and NOTAUTH where nobody here has such a zone.
