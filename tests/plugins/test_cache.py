@@ -381,7 +381,6 @@ def test_one_who_is_cancelled_does_not_cancel_the_others(cancelled: int) -> None
 def test_an_error_is_that_of_all_who_wait() -> None:
     async def two() -> tuple[list[int], int]:
         scene = Scene(says=lambda query: 1 // 0)  # type: ignore[arg-type, return-value]
-        scene.block.report = lambda query, why, error: None
         scene.below.may.clear()
         asking = [asyncio.ensure_future(scene.ask()) for _ in range(2)]
         await asyncio.sleep(0)

@@ -173,11 +173,13 @@ class Caching(Plugin):
         return await self._ask(query, next, key)
 
     def at_once(self, query: Query, next: Known) -> Answer | None:
-        """What it does not keep; an answer from elsewhere is to be counted."""
-        if not self._is_never_kept(query.name) and not self._is_elsewhere(query):
-            return None
+        """What it neither has nor keeps; an answer from elsewhere is to be counted."""
         answer = next(query)
-        return None if isinstance(answer, Response) and answer.foreign else answer
+        if answer is None or (isinstance(answer, Response) and answer.foreign):
+            return None
+        if self._is_never_kept(query.name) or self._is_elsewhere(query):
+            return answer
+        return None if self.cache.cut or self.cache.find(key_of(query)) is not None else answer
 
     def _is_elsewhere(self, query: Query) -> bool:
         """Is it of no zone here, or whoever asks may get another answer than others?"""
