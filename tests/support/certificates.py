@@ -14,6 +14,11 @@ rand_serial = yes
 default_md = sha256
 policy = any
 copy_extensions = copy
+x509_extensions = signed
+[signed]
+basicConstraints = critical, CA:FALSE
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
 [any]
 commonName = supplied
 """
@@ -36,7 +41,11 @@ class Authority:
         (self.folder / "index").touch()
         (self.folder / "config").write_text(_CONFIG.format(folder=self.folder))
         self.root = Pair(self.folder / "ca.crt", self.folder / "ca.key")
-        _openssl("req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", "-keyout", self.root.key, "-out", self.root.cert)
+        usage = "keyUsage=critical,keyCertSign,cRLSign"  # Python 3.13 looks for it
+        _openssl(
+            "req", "-x509", *_KEY, "-days", "2", "-subj", f"/CN={name}", "-addext", usage,
+            "-keyout", self.root.key, "-out", self.root.cert,
+        )  # fmt: skip
 
     def sign(self, name: str, expired: bool = False) -> Pair:
         """A certificate for a name and 127.0.0.1."""
