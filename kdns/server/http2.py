@@ -35,6 +35,12 @@ ALL_UNTAKEN = 8 << 20  # and all together
 WRITE = 5.0  # seconds that a client may leave its replies untaken
 
 
+_AS_IT_IS = H2Configuration(  # what we say is right; what a client says is checked, and not made nicer
+    client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False,
+    normalize_inbound_headers=False,
+)  # fmt: skip
+
+
 class _H2(H2Connection):
     MAX_CLOSED_STREAMS = 1024  # that are remembered, for what comes late
     DEFAULT_MAX_HEADER_LIST_SIZE = HEAD
@@ -51,11 +57,12 @@ class Http2:
     async def close(self, timeout: float) -> None:
         """Answer what was asked, close."""
         end = monotonic() + timeout
-        while self.mine and monotonic() < end:
-            for connection in list(self.mine):
-                connection.end_if_done()
+        while monotonic() < end:
+            done = [connection.end_if_done() for connection in list(self.mine)]
+            if all(done):
+                break
             await asyncio.sleep(0.01)
-        for connection in list(self.mine):
+        for connection in list(self.mine):  # for the rest of TLS nobody waits
             connection.abort()
 
 
@@ -74,7 +81,7 @@ class Http2Connection(asyncio.Protocol):
         self._quiet = self._noise = 0
         self._moved = False  # has something come of it since its seconds were last counted anew?
         self._stuck = False  # the client does not take what is written
-        self._h2 = _H2(H2Configuration(client_side=False, header_encoding=None, validate_outbound_headers=False))
+        self._h2 = _H2(_AS_IT_IS)
         wanted = {SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: HEAD}
         self._h2.local_settings = Settings(client=False, initial_values=wanted)
 
@@ -297,12 +304,13 @@ class Http2Connection(asyncio.Protocol):
         self._end.cancel()
         self._end = self._loop.call_later(seconds, self.abort)
 
-    def end_if_done(self) -> None:
-        """Close once all that was asked is answered: no more is to come."""
+    def end_if_done(self) -> bool:
+        """Close once all that was asked is answered; has the client all of it?"""
         if not (self._in_flight or self._unsent or self._unread or self._transport.is_closing()):
             self._h2.close_connection()
             self._flush()
             self._transport.close()
+        return self._transport.is_closing() and not self._transport.get_write_buffer_size()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end.cancel()

@@ -51,6 +51,8 @@ class Https:
     async def close(self, timeout: float) -> None:
         """Give the socket up: answer what was asked, close."""
         await asyncio.gather(self._socket.close(timeout), self._http2.close(timeout))
+        for connection in self._connections:  # that have said nothing yet
+            connection.abort()
 
     def _context(self) -> ssl.SSLContext | None:
         return None if self.listener.encryption is None else self.listener.encryption.context

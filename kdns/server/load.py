@@ -69,7 +69,7 @@ def _read(block: Block, readable: list[Directive]) -> Iterator[str]:
     for key in parsed.keys:
         if key.scheme not in SCHEMES:
             served = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-            yield f"{parsed.file}:{parsed.line}: {key.scheme}:// is not served by kdns; {served} is"
+            yield f"{parsed.file}:{parsed.line}: {key.scheme}:// is not served by kdns; {served} are: put a proxy in front of one"
     for directive in parsed.directives:
         try:
             plugin = _class_of(directive)

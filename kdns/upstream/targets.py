@@ -84,7 +84,7 @@ def target(word: str, root: str = "") -> Target | Host | str:
     scheme, _, rest = word.rpartition("://")
     scheme = scheme or "dns"
     if scheme not in SCHEMES:
-        raise ValueError(f"'{word}': {scheme}:// is not served by kdns; {', '.join(f'{one}://' for one in SCHEMES)} are")
+        raise ValueError(f"'{word}': {scheme}:// is not served by kdns; {', '.join(f'{one}://' for one in SCHEMES)} are: use one")
     address, server_name = rest, ""
     if scheme != "dns" and (match := re.fullmatch(r"(.*?)%([^%:\]]+)(\]?)((?::[0-9]+)?)", rest)):
         server_name, address = match[2], match[1] + match[3] + match[4]

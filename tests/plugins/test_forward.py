@@ -77,7 +77,7 @@ ERRORS = [
     ("forward . /nonexistent", "Corefile:2: forward: '/nonexistent' is neither an address nor a file nor a host name"),
     ("forward . /dev/null", "Corefile:2: forward: '/dev/null' is neither an address nor a file nor a host name"),
     ("forward . quic://10.0.0.1",
-     "Corefile:2: forward: 'quic://10.0.0.1': quic:// is not served by kdns; dns://, tls://, https:// are"),
+     "Corefile:2: forward: 'quic://10.0.0.1': quic:// is not served by kdns; dns://, tls://, https:// are: use one"),
     ("forward a..b 10.0.0.1", "Corefile:2: forward: 'a..b.' is not a domain name: a label is empty"),
     ("forward . " + "10.0.0.1 " * 16, "Corefile:2: forward: takes at most 15 upstreams, has 16"),
     ("forward . 10.0.0.1 {\nexpired 1s\n}", "Corefile:3: forward: unknown option 'expired', did you mean 'expire'?"),

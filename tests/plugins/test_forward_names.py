@@ -12,7 +12,7 @@ import pytest
 from kdns.core.generation import Generation
 from kdns.core.plugin import Kept
 from kdns.plugins.forward import Forward
-from kdns.server.load import load
+from kdns.server.load import load, notes
 from kdns.upstream import resolving
 from kdns.upstream.upstream import Upstream
 from tests.support.configured import answers, ask, in_block
@@ -299,3 +299,9 @@ def test_addresses_that_change_for_ever_are_not_kept_for_ever(monkeypatch: pytes
                 assert len(tallies.requests) <= 7 and len(tallies.states) <= 7 and len(tallies._reuse) <= 13
 
     asyncio.run(run())
+
+
+def test_a_resolver_for_no_name_is_said() -> None:
+    generation = load(in_block("forward . 127.0.0.1 {\nresolver 127.0.0.2\n}"))
+    assert ["Corefile:2: forward: resolver has no effect: no upstream is a host name"] == notes(generation)
+    asyncio.run(generation.close())

@@ -102,7 +102,7 @@ def test_what_has_no_effect_or_no_certificate_is_said(files: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["quic", "grpc", "https3"])
 def test_schemes_that_are_not_served(scheme: str) -> None:
-    expected = f"Corefile:1: {scheme}:// is not served by kdns; dns://, tls://, https:// is"
+    expected = f"Corefile:1: {scheme}:// is not served by kdns; dns://, tls://, https:// are: put a proxy in front of one"
     assert expected == refused(f"{scheme}://. {{\nwhoami\n}}")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -543,6 +544,47 @@ def test_the_end_of_service_waits_for_answers(stage: Any, free_port: int) -> Non
             return client.answers(), client.ended
 
     assert ([["10.0.0.3"], ["10.0.0.4"]], 0) == asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["tls", "clear"])
+def test_who_does_nothing_does_not_hold_up_the_end(
+    kind: str, stage: Any, pair: Pair, authority: Authority, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that has its answer, and does not take part in the end of TLS, nor one that has said nothing."""
+    monkeypatch.setattr("kdns.server.run.DRAIN", 60.0)
+
+    context = ssl.create_default_context(cafile=str(authority.root.cert)) if kind == "tls" else None
+    if context is not None:
+        context.set_alpn_protocols(["h2"])
+
+    async def run() -> str:
+        server = Server(encrypted(free_port, pair) if context else corefile(free_port))
+        await server.start()
+        _, silent = await asyncio.open_connection("127.0.0.1", free_port)
+        sock, status = await asyncio.to_thread(ask_once, free_port, context)
+        with contextlib.closing(sock):
+            await asyncio.wait_for(server.stop(), 20)
+        silent.close()
+        return status
+
+    assert "200" == asyncio.run(run())
+
+
+def ask_once(port: int, context: ssl.SSLContext | None) -> tuple[socket.socket, str]:
+    """The status of the reply to one request, and the connection, which stays open."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    if context is not None:
+        sock = context.wrap_socket(sock, server_hostname="dns.example")
+    client = h2.connection.H2Connection(H2Configuration(header_encoding="utf-8"))
+    client.initiate_connection()
+    said = {":method": "POST", ":scheme": "https", ":authority": "x", ":path": "/dns-query", "content-type": TYPE}
+    client.send_headers(1, list(said.items()))
+    client.send_data(1, WIRE, end_stream=True)
+    sock.sendall(client.data_to_send())
+    while True:
+        for event in client.receive_data(sock.recv(65536)):
+            if isinstance(event, ResponseReceived):
+                return sock, str(dict(event.headers)[":status"])
 
 
 def test_connections_of_both_kinds_are_counted_together(

@@ -176,7 +176,7 @@ class Forward(Plugin):
     same_for_everyone = True
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
-        self.block, self.options = block, options
+        self.block, self.options, self._directive = block, options, directive
         zones, words = options.where
         self.zone = zones[0]
         self._codes = options.edns_options | block.sent_options  # of EDNS options that go through
@@ -208,9 +208,11 @@ class Forward(Plugin):
 
     def _resolving(self, hosts: list[Host]) -> Resolver | None:
         """Who finds the addresses of host names, and goes on over a reload; FileError where nobody can be asked."""
-        if not hosts:
-            return None
         asked, source = self.options.resolver, self.options.source_address
+        if not hosts:
+            if asked:
+                self.block.notes.append(str(self._directive.error("resolver has no effect: no upstream is a host name")))
+            return None
         return self.block.keep(("forward resolver", *hosts, asked, source), lambda: Resolver(hosts, asked, source))
 
     def _tls(self, targets: list[Target | Host | str]) -> Tls:
