@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
-    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-plugins bench-cluster bench-pod bench-page \
-    soak rollout overload chaos clean
+    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-plugins bench-cluster bench-pauses \
+    bench-pod bench-page soak rollout overload chaos clean
 
 setup: $(VENV)/.made
 
@@ -133,6 +133,10 @@ bench-plugins: setup
 
 bench-cluster: setup
 	$(BIN)/python -m benchmarks.control_plane
+
+# what holds the event loop up, and for how long
+bench-pauses: setup
+	$(BIN)/python -m benchmarks.pauses
 
 # the image as a Pod: size, start, memory; root, as test-image
 bench-pod: setup

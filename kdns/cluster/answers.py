@@ -7,6 +7,7 @@ was made from (`depends`), so that the memo may keep it until exactly that chang
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kdns.cluster import reasons, records
@@ -58,6 +59,17 @@ class Schema:
     labels: str = ""  # a selector: only objects that match it are known
     namespace_labels: Callable[[Mapping[str, str]], bool] | None = None
 
+    def shows(self, store: Store, namespace: str) -> bool:
+        """Are the objects of a namespace to be seen?"""
+        if self.namespace_labels is None:
+            return self.lists(namespace)
+        known = store.namespaces.get(namespace)
+        return known is not None and self.namespace_labels(dict(known.labels))
+
+    def lists(self, namespace: str) -> bool:
+        """As CoreDNS has it, labels of namespaces count for names, not for the names that addresses point to."""
+        return not self.namespaces or namespace in self.namespaces
+
 
 class Answers:
     """The names of a store's objects in some zones."""
@@ -73,6 +85,7 @@ class Answers:
         }
         self.origin = forward[0]  # where PTR records point
         self._primary = self.naming[self.origin]
+        self.exposed = partial(options.shows, store)  # are the objects of a namespace to be seen?
         self.reasons = Reasons(store, self.exposed, told, options.labels)
 
     def look(self, query: Query, origin: str, room: int) -> Response:
@@ -123,18 +136,6 @@ class Answers:
             return found
         target = names.text(alias.answer[-1].rdata[0].lower())
         return replace(found, error=reasons.nowhere(found, str(alias.depends[0]), target))
-
-    def exposed(self, namespace: str) -> bool:
-        """Are the objects of a namespace to be seen?"""
-        wanted = self.options.namespace_labels
-        if wanted is None:
-            return self.listed(namespace)
-        known = self.store.namespaces.get(namespace)
-        return known is not None and wanted(dict(known.labels))
-
-    def listed(self, namespace: str) -> bool:
-        """As CoreDNS has it, labels of namespaces count for names, not for the names that addresses point to."""
-        return not self.options.namespaces or namespace in self.options.namespaces
 
     def slices(self, service: Service) -> tuple[Slice, ...]:
         return () if self.options.noendpoints else self.store.merged(service.key)
@@ -225,7 +226,7 @@ class Answers:
     def _has_name(self, address: bytes) -> bool:
         """Does it point to anything? Of the addresses that the store has most do, so that the first one tells."""
         return any(
-            self.listed(key.partition("/")[0])
+            self.options.lists(key.partition("/")[0])
             and (not self.options.noendpoints or address in self.store.services[key].ips)
             for key in self.store.services_at(address)
         )
@@ -234,7 +235,7 @@ class Answers:
         """The names that an address points to: a ClusterIP's one, or those of its endpoints, hostnames first."""
         called: dict[str, bool] = {}
         for key in self.store.services_at(address):
-            if not self.listed(key.partition("/")[0]):
+            if not self.options.lists(key.partition("/")[0]):
                 continue
             service = self.store.services[key]
             if address in service.ips:

@@ -6,6 +6,8 @@ Kept only where an option wants it (`Selection.external`). No I/O.
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from kdns.cluster import objects
 from kdns.cluster.balancers import Entrance, External, ServiceStatus
 from kdns.cluster.objects import Service, ServiceObject
@@ -25,7 +27,7 @@ def service(o: ServiceObject) -> Service:
     wanted = (o.metadata.annotations or {}).get(HOSTNAME, "").split(",")
     asked = tuple(each(names.absolute, [name.strip() for name in wanted[:MOST_NAMES]]))
     external = External(addresses, called, asked) if addresses or called or asked else None
-    return objects.service(o)._replace(external=external)
+    return replace(objects.service(o), external=external)
 
 
 def balanced(status: ServiceStatus | None) -> tuple[tuple[bytes, ...], tuple[str, ...]]:

@@ -11,6 +11,8 @@ from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from kdns.cluster import members, records
 from kdns.cluster.answers import Answers, is_reverse, VERSION_RDATA, VERSION_TTL
 from kdns.cluster.asked import Asked
@@ -96,7 +98,7 @@ def _outside(answers: Answers, key: str, zone: External) -> Iterator[Step]:
     if names.is_below(own, zone.own):
         return
     if external is not None and external.addresses:
-        yield from _steps(_of_service(one._replace(ips=external.addresses), (), own, naming), naming.ttl)
+        yield from _steps(_of_service(replace(one, ips=external.addresses), (), own, naming), naming.ttl)
     elif external is not None and external.names:
         target = external.names[0]
         yield [records.cname(own, target, naming)]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from kdns.cluster.columns import address_places, endpoints, hostname_at, hostname_places, hostnames_of, split
 from kdns.cluster.objects import joined, Port, Slice
 from kdns.dns import names
@@ -141,7 +143,8 @@ def _within(s: Slice, zone: str) -> Slice | None:
         return None
     at = [i for i, each in enumerate(s.zones) if each == zone]
     every, hostnames = endpoints(s), hostnames_of(s)
-    return s._replace(
+    return replace(
+        s,
         addresses=b"".join([every[i] for i in at]),
         hostnames=joined([hostnames[i] for i in at]) if hostnames else None,
         pods=tuple([s.pods[i] for i in at]) if s.pods else None,
@@ -177,7 +180,8 @@ def _joined(slices: list[Slice]) -> Slice:
     hostnames = None
     if any(s.hostnames for s in slices):
         hostnames = "\0" + "".join([s.hostnames[1:] if s.hostnames else "\0" * _count(s) for s in slices])
-    return slices[0]._replace(
+    return replace(
+        slices[0],
         addresses=b"".join([s.addresses for s in slices]),
         hostnames=hostnames,
         total=sum([s.total for s in slices]),

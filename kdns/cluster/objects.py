@@ -1,7 +1,7 @@
 """The objects of a cluster: the fields that DNS needs.
 
 Each kind stands here twice. A struct with the names of the API (`ServiceObject`, ...) is what JSON and YAML decode to; it
-is short-lived. A compact tuple (`Service`, ...) is what the store keeps: addresses packed, names as DNS wants them, nothing
+is short-lived. A compact one (`Service`, ...) is what the store keeps: addresses packed, names as DNS wants them, nothing
 else. 100,000 endpoints take 5 to 15 MB so, where the API's own models take 400.
 Structs take part in no garbage collection (they have no cycles), and what they do not name is skipped while decoding.
 """
@@ -165,7 +165,7 @@ class Port(NamedTuple):
     protocol: str  # tcp, udp, sctp
 
 
-class Service(NamedTuple):
+class Service(Struct, gc=False, frozen=True, array_like=True):
     """Headless where there are neither addresses nor an alias."""
 
     key: str  # namespace/name
@@ -176,7 +176,7 @@ class Service(NamedTuple):
     external: External | None = None  # where it is asked for
 
 
-class Slice(NamedTuple):
+class Slice(Struct, gc=False, frozen=True, array_like=True):
     """The endpoints of one EndpointSlice that may be served; column by column, for endpoints have little to say."""
 
     key: str  # namespace/name
@@ -191,12 +191,12 @@ class Slice(NamedTuple):
     unready: str | None = None  # the first of those that are not ready, joined, by hostname, Pod or address: for reasons alone
 
 
-class Namespace(NamedTuple):
+class Namespace(Struct, gc=False, frozen=True, array_like=True):
     name: str
     labels: tuple[tuple[str, str], ...] = ()
 
 
-class Pod(NamedTuple):
+class Pod(Struct, gc=False, frozen=True, array_like=True):
     key: str  # namespace/name
     ips: tuple[bytes, ...]
     labels: tuple[tuple[str, str], ...] = ()  # where they are asked for

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from kdns.cluster.addresses import Addresses
 from kdns.cluster.balancers import Entrance, kind_of
 from kdns.cluster.columns import endpoints, hostnames_of
@@ -170,7 +172,7 @@ class Store:
     def _service_changed(self, old: Service | None, new: Service | None, touched: set[Key]) -> None:
         before, after = old.ips if old else (), new.ips if new else ()
         key = (new or old).key  # type: ignore[union-attr]
-        if old is not None and new is not None and old._replace(selector=new.selector) == new:
+        if old is not None and new is not None and replace(old, selector=new.selector) == new:
             return  # no answer is another, but for its reason
         touched.add(key)
         touched.update(before, after)
@@ -196,7 +198,7 @@ class Store:
             old = None
         key = (new or old).service  # type: ignore[union-attr]
         self._file(key, old, new)
-        if old is not None and new is not None and old._replace(unready=new.unready) == new:
+        if old is not None and new is not None and replace(old, unready=new.unready) == new:
             return  # no answer is another, but for its reason
         touched.add(key)
         before, after = set(endpoints(old) if old else ()), set(endpoints(new) if new else ())

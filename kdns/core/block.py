@@ -258,9 +258,7 @@ class Block:
         self.conditions = [plugin.takes for plugin in every if plugin.overrides("takes")]
         self.audiences = [plugin.audience for plugin in every if plugin.overrides("audience") and not plugin.same_for_everyone]
         self._labels = [plugin.labels for plugin in every if plugin.overrides("labels")]
-        for plugin in every:
-            if plugin.overrides("report"):
-                self._report = plugin.report
+        self._report = next((plugin.report for plugin in reversed(every) if plugin.overrides("report")), _report)
         self.is_told_apart = all(_leaves_the_memo(plugin) for plugin in every if plugin.overrides("takes"))
         self.settle_memo()
 

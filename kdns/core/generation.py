@@ -138,9 +138,15 @@ class Generation:
         """This generation serves from now on."""
         self.metrics.collect("listeners", lambda: families((one.server, one.counts, one.memo) for one in self.listeners.values()))
         self.metrics.fold = self.fold
+        self._before = {}
 
     async def close(self, wanted: Iterable[Any] = ()) -> None:
-        """This generation serves no more: close what it kept and the next one does not want."""
+        """This generation serves no more: close what it kept and the next one does not want.
+
+        What it was made of lets go of each other, so that all goes at once: no garbage is collected for it, which would hold
+        the loop up for as long as it takes to look at every object there is.
+        """
+        await self.fold()
         for block in self.blocks:
             for _, plugin in block.plugins:
                 plugin.close()
@@ -154,3 +160,8 @@ class Generation:
             listener.counts.forgotten += listener.memo.forgotten
             listener.counts.evicted += listener.memo.evicted
             listener.memo.forgotten = listener.memo.evicted = 0
+            listener.close()
+        for block in self.blocks:
+            block.complete([])
+        self.blocks, self.listeners, self.kept, self._forgetters = [], {}, {}, []
+        self.pages, self.watched, self.reloads = {}, [], _cannot_reload

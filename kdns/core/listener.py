@@ -253,6 +253,11 @@ class Listener:
                     self._by_client.pop(key, None)
                     self._by_client.pop(_MAPPED + key, None)
 
+    def close(self) -> None:
+        """Nobody is answered here any more: let go of what holds on to this."""
+        self.blocks, self.audience, self._audiences, self.answered = {}, None, [], Answered()
+        self.memo.close()
+
     # ------------------------------------------------------------ counts
 
     def _fold(self, entry: Entry, hits: int) -> None:

@@ -42,6 +42,9 @@ def _at_once(work: Callable[[], None]) -> None:
     work()
 
 
+def _uncounted(entry: Entry, hits: int) -> None: ...
+
+
 def _name_of(key: bytes) -> bytes:
     """The name that a datagram asks for, in lower case; an audience may stand before it. Empty where there is none."""
     at = key.find(_ONE_QUESTION) + len(_ONE_QUESTION)
@@ -200,6 +203,11 @@ class Memo:
         """A whole second begins: what was true until then only is dead."""
         fleeting, self._fleeting = self._fleeting, []
         self._bury_all(fleeting)
+
+    def close(self) -> None:
+        """Nobody looks here any more: let go of everything, and of whoever counts."""
+        self.clear()
+        self._fold = _uncounted
 
     def clear(self) -> None:
         """Forget everything: what changed cannot be named. Hits until now are counted while it is taken apart."""

@@ -79,6 +79,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, Protocol
 
+from msgspec.structs import replace
+
 from kdns.cluster import listing, records
 from kdns.cluster.answers import Answers, is_reverse
 from kdns.cluster.asked import Asked, of_type, SERVICE
@@ -245,7 +247,7 @@ class K8sExternal(Plugin):
         naming, external = self._naming[origin], service.external
         room = query.limit(self.block.udp_size)
         if external is not None and external.addresses:
-            outside = service._replace(ips=external.addresses)
+            outside = replace(service, ips=external.addresses)
             return records.at(outside, (), below[:-2], query.type, query.name, naming, room), depends
         if external is not None and external.names:
             target, labels = external.names[0], below[:-2]

@@ -13,6 +13,7 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import pytest
+from msgspec.structs import replace
 
 from kdns.cluster.answers import is_reverse
 from kdns.cluster.columns import hostnames_of
@@ -364,7 +365,7 @@ def renamed(rnd: random.Random, known: dict[tuple[type[Stored], str], Stored]) -
     s = known[Slice, rnd.choice(slices)] if slices and rnd.random() < 0.2 else None
     if not isinstance(s, Slice) or not s.hostnames or not s.width:
         return None
-    return s._replace(hostnames=joined([rnd.choice(("a", "b", "")) for _ in hostnames_of(s)]))
+    return replace(s, hostnames=joined([rnd.choice(("a", "b", "")) for _ in hostnames_of(s)]))
 
 
 def questions() -> list[bytes]:

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from kdns.cluster import records
 from kdns.cluster.members import LONG, merged, Naming
@@ -68,7 +69,7 @@ def test_they_are_merged_once_and_anew_after_a_change() -> None:
     first = store.merged("p/db")
     assert (1, FEW + 1) == (len(first), len(first[0].addresses) // 4)
     assert first is store.merged("p/db")
-    store.put(slices[0]._replace(addresses=b"\x0a\0\x09\x09"))
+    store.put(replace(slices[0], addresses=b"\x0a\0\x09\x09"))
     assert b"\x0a\0\x09\x09" in store.merged("p/db")[0].addresses
     store.remove(Slice, slices[0].key)
     assert tuple(slices[1:]) == store.merged("p/db")

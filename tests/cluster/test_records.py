@@ -9,6 +9,7 @@ from typing import Any
 import dns.flags
 import dns.rdatatype
 import pytest
+from msgspec.structs import replace
 
 from kdns.cluster import members, records
 from kdns.cluster.members import label_of, Naming
@@ -396,7 +397,7 @@ def test_what_few_have_is_found_among_many_others(name: str) -> None:
         assert "AAAA fd00::1, AAAA fd00::2" == cluster.said(f"{name}.p.svc AAAA")
         assert 1 == len(cluster.ask(f"{name}.p.svc SRV").answer[0])
         assert 70 < len(cluster.ask(f"{name}.p.svc A").answer[0])
-        cluster.store.put(six._replace(total=3))
+        cluster.store.put(replace(six, total=3))
         cluster.store.put(six)
 
 
@@ -405,9 +406,9 @@ def test_one_name_of_a_slice_of_names_is_an_alias() -> None:
     slices = [Slice(f"p/db-{n}", "p/db", 0, b"", None, ()) for n in range(3)]
     service = Service("p/db", (), ())
     assert None is records.alias(service, tuple(slices))
-    slices[1] = slices[1]._replace(hostnames=joined(["db.example.com."]))
+    slices[1] = replace(slices[1], hostnames=joined(["db.example.com."]))
     assert "db.example.com." == records.alias(service, tuple(slices))
-    slices[2] = slices[2]._replace(hostnames=joined(["db.example.com.", "other.example.com."]))
+    slices[2] = replace(slices[2], hostnames=joined(["db.example.com.", "other.example.com."]))
     assert None is records.alias(service, tuple(slices))
 
 
@@ -445,4 +446,4 @@ def test_each_address_of_an_endpoint_counts() -> None:
     metadata = Metadata("db-1", "p", labels={"kubernetes.io/service-name": "db"})
     found = slice_of(SliceObject(metadata, "IPv4", endpoints), pods=True, zones=True)
     expected = slice_("p/db-1", "p/db", ["10.0.0.1=a@z", "10.0.0.2=a@z", "10.0.0.3%c"], (), 3)
-    assert expected._replace(unready=joined(["10.0.0.4"])) == found
+    assert replace(expected, unready=joined(["10.0.0.4"])) == found

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable
 
 import pytest
+from msgspec.structs import replace
 
 from kdns.cluster import store as store_module
 from kdns.cluster.columns import endpoints
@@ -205,7 +206,7 @@ def test_the_loop_has_its_turn_while_a_list_is_applied() -> None:
 
 def test_what_moves_to_another_slice_is_never_missed() -> None:
     """A list is applied in steps; what is gone goes last."""
-    slices, others = crowd(3000, 100), [s._replace(key=f"{s.key}-new") for s in crowd(3000, 100)]
+    slices, others = crowd(3000, 100), [replace(s, key=f"{s.key}-new") for s in crowd(3000, 100)]
     store, _ = watched(service("p/web"), *slices)
     seen = []
     store.listeners.append(lambda keys: seen.append(len(list(store.addresses_within(bytes(4), 0)))))

@@ -1,9 +1,11 @@
 """The server from start to end: configured, bound, reloaded, drained, and no query lost."""
 
 import asyncio
+import gc
 import socket
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from kdns.core.plugin import Kept
 from kdns.errors import KdnsError
 from kdns.server.load import load, summary
 from kdns.server.run import Server
+from tests.support import ports
 from tests.support.stage import address_of, addresses, answering, arranging, ask, client, Fixed, known, question, Words
 
 COREFILE = ".:{port} {{\n  bind 127.0.0.1\n  {plugin}\n}}\n"
@@ -101,8 +104,9 @@ def test_sites_by_zone_and_port(stage: Any, free_port: int) -> None:
             await asked(free_port, "n3.elsewhere."),
             await asked(free_port, "n3.other.", "127.0.0.2"),
         ]
+        lines = summary(server.generation)
         await server.stop()
-        return found, summary(server.generation)
+        return found, lines
 
     found, lines = asyncio.run(check())
     assert [["10.0.0.3"], ["10.0.0.3"], 2, [], []] == found
@@ -222,6 +226,69 @@ def test_a_reload_carries_over_and_closes(stage: Any, free_port: int, tmp_path: 
     assert [
         "start a", "start b", "run a+b", "start c", "run b+c", "end a+b", "close a", "close d", "end b+c", "close b", "close c",
     ] == log  # fmt: skip
+
+
+PLUGINS = """.:{port} {{
+    bind 127.0.0.1
+    errors
+    kubernetes cluster.local in-addr.arpa {{
+        manifests {manifests}
+        fallthrough in-addr.arpa
+        ttl {ttl}
+    }}
+    prometheus 127.0.0.1:0
+    hosts {{
+        192.0.2.1 host.test
+        fallthrough
+    }}
+    acl {{
+        block net 192.0.2.0/24
+    }}
+    rewrite name old.test host.test
+    template ANY A template.test {{
+        answer "{{{{ .Name }}}} 60 IN A 192.0.2.2"
+    }}
+    cookie
+    forward . 127.0.0.1:{nowhere}
+    cache {ttl}
+    loadbalance
+}}
+"""
+
+
+def test_nothing_of_a_generation_that_ended_waits_for_garbage_to_be_collected(free_port: int, tmp_path: Path) -> None:
+    """To look at every object there is holds the loop up for tens of milliseconds."""
+    manifests, path = tmp_path / "objects.yaml", tmp_path / "Corefile"
+    manifests.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: prod}\n")
+
+    def write(ttl: int) -> None:
+        path.write_text(PLUGINS.format(port=free_port, manifests=manifests, ttl=ttl, nowhere=ports.free_port()))
+
+    def of(server: Server) -> dict[str, weakref.ref[Any]]:
+        (block,), (listener,) = server.generation.blocks, server.generation.listeners.values()
+        plugins = {name: weakref.ref(plugin) for name, plugin in block.plugins}
+        return {**plugins, "block": weakref.ref(block), "listener": weakref.ref(listener), "itself": weakref.ref(server.generation)}
+
+    async def check() -> list[str]:
+        write(5)
+        server = Server(path.read_text(), str(path))
+        await server.start()
+        await asked(free_port, "host.test.")
+        first = of(server)
+        gc.collect()
+        gc.disable()
+        try:
+            write(6)
+            assert await server.reload()
+            while server._aside:
+                await asyncio.wait(server._aside)
+            await asyncio.sleep(0.05)
+            return [name for name, there in first.items() if there() is not None]
+        finally:
+            gc.enable()
+            await server.stop()
+
+    assert [] == asyncio.run(check())
 
 
 def test_a_reload_whose_things_do_not_start_changes_nothing(stage: Any, free_port: int, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+from msgspec.structs import replace
 
 from kdns.cluster.objects import joined, Namespace, Pod, Port, Service, Slice, Stored
 from kdns.cluster.store import Store
@@ -71,7 +72,7 @@ def _object(kind: str, key: str, *words: str) -> Stored:
         return Service(key, ips, ports, None, ",".join(word for word in every if "=" in word))
     out = [word for word in every if word.startswith("unready")]
     made = slice_(key, service, [word for word in every if word not in out], ports, len(every))
-    return made._replace(unready=joined([word.partition(":")[2] for word in out]))
+    return replace(made, unready=joined([word.partition(":")[2] for word in out]))
 
 
 def _port(word: str) -> Port:

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from kdns.cluster.apiserver import own_file
 from kdns.cluster.balancers import ASKING, Entrance, External
@@ -200,7 +201,7 @@ def _frames(octets: bytes) -> Iterator[memoryview]:
 
 def _shared(o: Stored, seen: dict[tuple[Port, ...], tuple[Port, ...]]) -> Stored:
     """With equal lists of ports being one, as where objects come from an API server."""
-    return o._replace(ports=seen.setdefault(o.ports, o.ports)) if isinstance(o, Service | Slice) else o
+    return replace(o, ports=seen.setdefault(o.ports, o.ports)) if isinstance(o, Service | Slice) else o
 
 
 def sound(o: Stored) -> None:

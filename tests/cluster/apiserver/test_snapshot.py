@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kdns.cluster.apiserver import snapshot
 from kdns.cluster.apiserver import source as apiserver
@@ -136,14 +137,14 @@ UNSOUND: dict[str, Stored] = {
     "an alias that is not absolute": Service("prod/web", (), (), "example.com"),
     "a port that is none": Service("prod/web", (), (Port("http", 70000, "tcp"),)),
     "a port of an odd name": Service("prod/web", (), (Port("a b", 80, "tcp"),)),
-    "a width that is none": WEB._replace(width=5),
-    "half an address": WEB._replace(addresses=b"\x0a\0"),
-    "hostnames for two": WEB._replace(hostnames=joined(["a", "b"])),
-    "an odd hostname": WEB._replace(hostnames=joined(["a\x1b"])),
-    "hostnames that are no column": WEB._replace(hostnames="abc"),
-    "Pods for two": WEB._replace(pods=("a", "b")),
-    "zones for none": WEB._replace(zones=()),
-    "a Service that is none": WEB._replace(service="web"),
+    "a width that is none": replace(WEB, width=5),
+    "half an address": replace(WEB, addresses=b"\x0a\0"),
+    "hostnames for two": replace(WEB, hostnames=joined(["a", "b"])),
+    "an odd hostname": replace(WEB, hostnames=joined(["a\x1b"])),
+    "hostnames that are no column": replace(WEB, hostnames="abc"),
+    "Pods for two": replace(WEB, pods=("a", "b")),
+    "zones for none": replace(WEB, zones=()),
+    "a Service that is none": replace(WEB, service="web"),
     "a Pod with half an address": Pod("prod/web-0", (b"a",)),
     "a namespace with a slash": Namespace("a/b"),
 }
