@@ -1,6 +1,7 @@
 """The loader's own program and the reading of dnsperf's figures, on which all figures of benchmarks rest."""
 
 import itertools
+import re
 import socket
 import sys
 import threading
@@ -98,7 +99,11 @@ def test_table() -> None:
 
 
 def test_zones_are_what_the_cluster_is(tmp_path: Path) -> None:
-    forward, reverse = (dns.zone.from_file(str(path), name) for name, path in zones(tmp_path).items())
+    some = re.compile(" SOA | NS |service-00300")  # to read all of it takes seconds
+    forward, reverse = (
+        dns.zone.from_text("\n".join(line for line in path.read_text().splitlines() if some.search(line)), name)
+        for name, path in zones(tmp_path).items()
+    )
     service = forward.find_rdataset("_http._tcp.service-00300.team-20.svc", "SRV")[0].target
     address = forward.find_rdataset(service, "A")[0].address
     pointer = dns.reversename.from_address(address).relativize(dns.name.from_text("10.in-addr.arpa."))

@@ -62,7 +62,7 @@ def test_what_is_right_or_cannot_be_known_here(tmp_path: Path) -> None:
 
 
 def test_all_that_is_wrong_is_found_at_once() -> None:
-    lines = [". {", "wohami", "cache 30 {", "sucess 5", "}", "hosts nowhere.hosts zone {", "ttl x", "}", "forward . nowhere", "}"]
+    lines = [". {", "wohami", "cache 30 {", "sucess 5", "}", "hosts nowhere.hosts zone {", "ttl x", "}", "forward . nowhere:x", "}"]
     corefile = "\n".join(lines) + "\n"
     assert [2, 4, 7, 9] == [int(line.split(":")[1]) for line in errors(corefile)]
 

@@ -274,8 +274,8 @@ def test_a_right_that_is_missing_is_named(
     patch = {"rules": [{**rule, "verbs": ["list", "watch"]} for rule in rules]}
     at("patch", "clusterrole", "system:coredns", "--type=merge", "-p", json.dumps(patch))
     with Kdns(CLUSTER.replace("ttl 30", "ttl 30\n        startup_timeout 100ms"), tmp_path, kubeconfig=account) as kdns:
-        (line,) = kdns.unready()
-        assert f"kubernetes: {missing}: 403 Forbidden" == line[: len(f"kubernetes: {missing}: 403 Forbidden")]
+        expected = f"kubernetes: {missing}: 403 Forbidden"
+        comes_to([expected], lambda: [line[: len(expected)] for line in kdns.unready()])
         at("patch", "clusterrole", "system:coredns", "--type=merge", "-p", json.dumps({"rules": role["rules"]}))
         comes_to([], kdns.unready, 30)
 

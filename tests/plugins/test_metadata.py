@@ -100,7 +100,7 @@ def test_labels_of_a_query(metadata: str, name: str, label: str, expected: str |
     ("pods", "labelled", "expected"), [("verified", True, True), ("verified", False, False), ("insecure", True, False)]
 )
 def test_labels_of_pods_are_kept_only_where_they_can_be_used(pods: str, labelled: bool, expected: bool) -> None:
-    assert expected == Options(pods=pods).selection(labelled, False).pod_labels
+    assert expected == Options(pods=pods).selection(labelled, False, ()).pod_labels
 
 
 @pytest.mark.parametrize(
