@@ -1,13 +1,15 @@
 """What the plugin *page* costs a cluster of 10,000 Services under load: `make bench-page`, four minutes.
 
-Three take turns, by the loader that keeps the server busy: no page; a page that nobody has open; a page that is asked for its
-figures each second, as a browser does. What counts is CPU-seconds of the server.
+First what each part of it takes of a core, without sockets. Then three take turns under full load, by the loader that keeps the
+server busy: no page; a page that nobody has open; a page that is asked for its figures each second, as a browser does. What
+counts is CPU-seconds of the server.
 
 `--pictures FOLDER` takes the pictures of docs/page.md in its place, of a smaller cluster at an even rate (Debian: chromium,
 chromium-driver, dnsperf, pngquant).
 """
 
 import argparse
+import asyncio
 import itertools
 import json
 import os
@@ -24,12 +26,20 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks import cluster
-from benchmarks.load import Question, write
+from benchmarks.load import Question, wire, write
 from benchmarks.manifests import Figures, kubernetes, measure, show, SUFFIX
 from benchmarks.servers import kdns, ROOT, Server, share_cores, upstream
+from kdns.core.behind import Request
+from kdns.core.generation import Generation
+from kdns.core.plugin import Kept
+from kdns.dns.query import Address, Transport
+from kdns.plugins.page import onlooker
+from kdns.plugins.page.figures import EVERY, SHARE
+from kdns.server.load import load
 from tests.support.ports import free_port
 
 SERVICES = 10_000
+HERE = Address("127.0.0.1", 53)
 ROUNDS = 20
 SECONDS = 2.0  # of one load
 CLOSED = 5.5  # seconds after which a page that nobody asks for is not looked for any more
@@ -115,12 +125,57 @@ def costs(folder: Path) -> None:
         show(what, f"{median(found):.1%}", note=f"half of the rounds: {quarters[0]:.1%} to {quarters[2]:.1%}")
 
 
+async def parts(folder: Path) -> None:
+    """What an open page takes of a core, part by part, in CPU-seconds of this process: no sockets, whose cost would hide it."""
+    manifest = folder / "parts.json"
+    manifest.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": list(cluster.items(SERVICES, 0))}))
+    generation = Generation()
+    load("\n".join([".:0 {", "page", "prometheus", *kubernetes(manifest), "loadbalance", "}"]), generation=generation)
+    await asyncio.gather(*(kept.start() for kept in list(generation.kept.values()) if isinstance(kept, Kept)))
+    generation.begin()
+    [page] = generation.blocks[0].named("page")
+    await page.run()
+    [listener] = generation.listeners.values()
+    figures, request = generation.pages["localhost:8053"]["/figures"], Request({"Host": "localhost"}, {})
+    replies = {}
+    for asked in (wire(name, type, 1) for name, type in questions(SERVICES, 100_000, random.Random(14))):
+        replies[asked] = await listener.reply(asked, HERE, HERE, Transport.UDP)
+    some = random.Random(15).choices([(asked, reply) for asked, reply in replies.items() if isinstance(reply, bytes)], k=20_000)
+    looks, folds, answers = [], [], []
+    for _ in range(ROUNDS):
+        for asked, _ in some:
+            listener.replay(asked[2:], HERE, Transport.UDP)
+        await figures(request)
+        with taken(looks):
+            for asked, reply in some:
+                listener.look(asked, HERE, reply)
+        with taken(folds):
+            await generation.metrics.fold()
+        await asyncio.sleep(2 * EVERY)
+        with taken(answers):
+            await figures(request)
+    look, fold, answer = median(looks) / len(some), median(folds), median(answers)
+    share = look / onlooker.EVERY + 1 / SHARE + answer
+    often = f"{1 / onlooker.EVERY:.0f} looks of {look * 1e6:.1f} µs, figures of {answer * 1e3:.1f} ms"
+    note = f"{often}, each {fold * SHARE:.1f} s a fold of {fold * 1e3:.0f} ms"
+    show("of a core, what having it open takes", f"{share:.2%}", note=note)
+
+
+@contextmanager
+def taken(times: list[float]) -> Iterator[None]:
+    """Add the CPU-seconds that something takes."""
+    began = time.thread_time()
+    yield
+    times.append(time.thread_time() - began)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=Path, metavar="FOLDER")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kdns-page-") as name:
         if given.pictures is None:
+            asyncio.run(parts(Path(name)))
             costs(Path(name))
         else:
             pictures(Path(name), given.pictures)

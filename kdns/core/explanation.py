@@ -51,7 +51,7 @@ def listeners_of(blocks: Iterable[Block]) -> list[Listener]:
 
 def question(name: str, type: str, client: str) -> Query:
     """A question as a client with EDNS asks it; ValueError where it is none."""
-    number = _NUMBERS.get(type.upper()) or (int(type[4:]) if type.upper().startswith("TYPE") and type[4:].isdigit() else None)
+    number = _NUMBERS.get(type.upper()) or (int(type[4:]) if type.upper().startswith("TYPE") and type[4:].isdecimal() else None)
     if number is None or number > 65535:
         raise ValueError(f"'{type}' is no type of record")
     query = Query(names.absolute(name), number, edns=Edns(OUR_SIZE, False))

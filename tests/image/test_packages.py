@@ -41,5 +41,7 @@ def test_it_installs_where_nothing_is_and_runs(kind: str, packages: Path, tmp_pa
     kdns = tmp_path / "venv/bin/kdns"
     assert f"kdns-{__version__}" == run(kdns, "-version", cwd=tmp_path).splitlines()[0]
     assert "1053" in run(kdns, "check", "-conf", ROOT / "zones/Corefile", cwd=ROOT)
+    page = {path.name for path in (tmp_path / "venv").glob("lib/python*/site-packages/kdns/plugins/page/page.*")}
+    assert {"page.css", "page.html", "page.js", "page.svg"} == page
     [sample] = (tmp_path / "venv").glob("lib/python*/site-packages/kdns/zones/cluster.yaml")
     assert (ROOT / "zones/cluster.yaml").read_bytes() == sample.read_bytes()

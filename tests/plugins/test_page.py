@@ -296,6 +296,19 @@ def test_what_cannot_be_asked_is_said(path: str, asked: dict[str, str], expected
     assert (400, {"error": expected}) == on(corefile, free_port, work)
 
 
+@pytest.mark.parametrize(
+    "path", ["/explain?name=", "/explain?name=a&type=", "/explain?name=a&client=", "/objects?text=", "/object?name="]
+)
+@pytest.mark.parametrize("text", ["%ff", "%ed%b0%80", "%00", "\\999", "%F0%9F%90%A2", "..", "TYPE%C2%B2", "a" * 63 + ".%0a", "%"])
+def test_whatever_is_asked_is_answered_or_refused(path: str, text: str, corefile: str, free_port: int) -> None:
+    async def work(server: Server, client: Client, get: Get) -> Any:
+        status, _, body = await fetch(free_port, path + text)
+        return status, json.loads(body)
+
+    status, said = on(corefile, free_port, work)
+    assert status in (200, 400), said
+
+
 def test_few_questions_are_answered_at_a_time(corefile: str, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(server: Server, client: Client, get: Get) -> Any:
         go = asyncio.Event()

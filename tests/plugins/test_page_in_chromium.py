@@ -121,6 +121,7 @@ def test_explain_by_keyboard(browser: Browser) -> None:
     browser.until("'NOSUCH' is no type of record", "return document.querySelector('#sentence.wrong')?.innerText")
     browser.run("document.querySelector('#top-names .link').click()")
     browser.until(lambda name: name in NAMES, "return document.querySelector('#ask [name=name]').value")
+    assert "sentence" == focused(browser)
 
 
 def test_objects_by_keyboard(browser: Browser) -> None:

@@ -1,7 +1,7 @@
 """The figures of the page: what is counted, as it stands. What happens in a second is the difference of two answers.
 
 They are made once a second for all who ask. Hits of the memo are counted in its entries, and folded into the counts of queries;
-where that takes long, because they are very many, it is done so seldom that it takes a hundredth of the time.
+where that takes long, because they are very many, it is done so seldom that it takes half a hundredth of the time.
 """
 
 import math
@@ -22,7 +22,7 @@ from kdns.plugins.page.onlooker import Onlooker
 from kdns.upstream.tallies import Tallies
 
 EVERY = 0.5  # seconds for which an answer stands
-SHARE = 100  # folding takes one part in so many of the time
+SHARE = 200  # folding takes one part in so many of the time
 UPSTREAMS = 50  # that are shown
 
 

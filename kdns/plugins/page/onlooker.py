@@ -1,8 +1,8 @@
 """Who asks for what: a query looked at now and then, while somebody has the page open.
 
-Hits cost next to nothing and are to stay so: nobody writes them down. But each millisecond at the most one query of a listening
-address is looked at, after its answer; it stands for all that were asked there since the last one. What is looked at goes into
-sketches of bounded size, where it counts half after a minute: what is shown is as of a minute or two ago.
+Hits cost next to nothing and are to stay so: nobody writes them down. But each two milliseconds at the most one query of a
+listening address is looked at, after its answer; it stands for all that were asked there since the last one. What is looked at
+goes into sketches of bounded size, where it counts half after a minute: what is shown is as of a minute or two ago.
 
 Rules that must never be broken: nothing is looked at unless somebody asked for the figures in the last seconds; nothing raises.
 """
@@ -23,7 +23,7 @@ from kdns.dns import names
 from kdns.dns.query import Address
 from kdns.dns.types import NXDOMAIN
 
-EVERY = 0.001  # seconds from one query that is looked at to the next, at a listening address
+EVERY = 0.002  # seconds from one query that is looked at to the next, at a listening address
 PATIENCE = 5.0  # seconds after which nobody looks any more where nobody asks
 HALF = 60.0  # seconds after which what was seen counts half
 PLACES = 1000  # of each sketch

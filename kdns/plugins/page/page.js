@@ -152,7 +152,7 @@ function showCodes(figures, old) {
 function showSeen(seen) {
   const share = (row) => row.times / Math.max(1, seen.queries);
   fill("top-names", seen.names.map((row) => [
-    cell(link(row.name, () => explain(row.name, row.type))), cell(row.type), number(percent(share(row))),
+    cell(link(row.name, () => explainHere(row.name, row.type))), cell(row.type), number(percent(share(row))),
     bar(row.times, seen.names[0].times),
   ]));
   fill("top-clients", seen.clients.map((row) => [
@@ -289,7 +289,6 @@ async function explain(name, type = "A", client = "") {
   form.elements.name.value = name;
   form.elements.type.value = type;
   form.elements.client.value = client;
-  $("explain").scrollIntoView({ block: "nearest" });
   const sentence = $("sentence");
   sentence.classList.remove("wrong");
   sentence.textContent = "…";
@@ -308,6 +307,13 @@ async function explain(name, type = "A", client = "") {
     sentence.classList.add("wrong");
     sentence.textContent = why(error);
   }
+}
+
+/** Explain what was chosen elsewhere on the page, and go there. */
+function explainHere(name, type) {
+  explain(name, type);
+  $("explain").scrollIntoView();
+  $("sentence").focus({ preventScroll: true });
 }
 
 $("ask").onsubmit = (event) => {
@@ -369,7 +375,7 @@ $("find").oninput = () => {
   clearTimeout(typing);
   typing = setTimeout(() => find(), 150);
 };
-$("object-explain").onclick = () => explain($("object-title").textContent);
+$("object-explain").onclick = () => explainHere($("object-title").textContent);
 $("object-close").onclick = () => {
   $("object").hidden = true;
   $("find").elements.text.focus();
