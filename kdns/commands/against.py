@@ -34,6 +34,8 @@ AT_ONCE = 20
 WITHIN = 5.0  # seconds for a reply
 HERE = Address("127.0.0.1", 53)
 
+MEANT = "some differ on purpose: `kdns check` without --against says what, in its lines `differs`"
+
 Question = tuple[str, str]  # name and type, as text
 
 
@@ -45,7 +47,7 @@ class Compared(NamedTuple):
 
     def lines(self) -> list[str]:
         same = self.asked - len(self.different)
-        return [*self.different, f"{self.asked} questions, {same} with the same answer", *([] if self.different else ["ok"])]
+        return [*self.different, f"{self.asked} questions, {same} with the same answer", MEANT if self.different else "ok"]
 
 
 async def compared(text: str, filename: str, server: str, questions: str = "") -> Compared:
@@ -53,8 +55,11 @@ async def compared(text: str, filename: str, server: str, questions: str = "") -
     where = _address(server)
     asked = _read(questions) if questions else []
     async with _at_work(text, filename) as generation:
-        listener = next(iter(generation.listeners.values()))
-        asked = asked or list(_own(generation))
+        for why in filter(None, (plugin.ready() for block in generation.blocks for _, plugin in block.plugins)):
+            raise KdnsError(f"kdns has nothing to compare yet: {why}")
+        listener = _listener(generation, where.port)
+        asked = asked or list(_own(listener))
+        await _answers(where, asked[0])
         room = asyncio.Semaphore(AT_ONCE)
         found = await asyncio.gather(*(_difference(listener, where, question, room) for question in asked))
     return Compared(len(asked), [line for line in found if line])
@@ -107,10 +112,26 @@ def _read(path: str) -> list[Question]:
     return found
 
 
-def _own(generation: Generation) -> Iterator[Question]:
+def _listener(generation: Generation, port: int) -> Listener:
+    """The listening address that has the other server's port, or the first: blocks of others are not asked there either."""
+    every = generation.listeners
+    return next((listener for where, listener in every.items() if where.port == port), next(iter(every.values())))
+
+
+async def _answers(where: Address, question: Question) -> None:
+    """KdnsError where the other server says nothing: else each question would wait for it."""
+    try:
+        await dns.asyncquery.udp(dns.message.make_query(*question), where.host, WITHIN, where.port)
+    except (dns.exception.Timeout, OSError):
+        raise KdnsError(f"--against {where}: no answer: is a DNS server there, and may it be asked from here?") from None
+    except dns.exception.DNSException:  # it says something
+        pass
+
+
+def _own(listener: Listener) -> Iterator[Question]:
     """Questions for names that are here, and one in each zone for a name that is not."""
     every: dict[Question, None] = {}
-    for block in generation.blocks:
+    for block in dict.fromkeys(block for blocks in listener.blocks.values() for block in blocks):
         for _, plugin in block.plugins:
             for origin in plugin.transferable():
                 every[names.text(names.wire(f"no-such-name.{origin.lstrip('.')}")), "A"] = None

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from kdns import plugins
+from kdns.commands import against
 from kdns.commands.against import compared
 from kdns.commands.check import check
 from kdns.errors import KdnsError
+from kdns.plugins.whoami import Whoami
 from kdns.testing import serve
 from tests.test_cli import ENVIRONMENT
 
@@ -23,7 +25,8 @@ KUBECONFIG = """
 apiVersion: v1
 kind: Config
 current-context: here
-contexts: [{name: here, context: {cluster: c}}]
+contexts: [{name: here, context: {cluster: c, user: u}}]
+users: [{name: u, user: {token: t}}]
 clusters: [{name: c, cluster: {server: "https://192.0.2.1"}}]
 """
 
@@ -121,7 +124,36 @@ def test_the_same_questions_to_both(tmp_path: Path) -> None:
         "web.prod.svc.cluster.local A: THERE says NOERROR web.prod.svc.cluster.local. a 10.96.0.10, "
         "kdns NOERROR web.prod.svc.cluster.local. a 10.96.0.9",
         "2 questions, 1 with the same answer",
+        "some differ on purpose: `kdns check` without --against says what, in its lines `differs`",
     ] == found(manifests[2], str(tmp_path / "questions"))
+
+
+def test_only_names_of_the_address_that_is_asked(tmp_path: Path, free_port: int) -> None:
+    """A server block of another port has names that the server need not have at this one."""
+    manifests = [tmp_path / name for name in ("here.yaml", "elsewhere.yaml")]
+    for path, name in zip(manifests, ("web", "other"), strict=True):
+        path.write_text(CLUSTER.format(address="10.96.0.9").replace("web", name))
+    with serve(manifests[0]) as server:
+        port = server.address[1]
+        blocks = [(free_port, manifests[1]), (port, manifests[0])]
+        corefile = "".join(f"cluster.local:{at} {{\n  kubernetes {{\n    manifests {path}\n  }}\n}}\n" for at, path in blocks)
+        assert "ok" == asyncio.run(compared(corefile, "Corefile", f"127.0.0.1:{port}")).lines()[-1]
+
+
+def test_a_server_that_says_nothing_is_one_line(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(against, "WITHIN", 0.1)
+    (tmp_path / "cluster.yaml").write_text(CLUSTER.format(address="10.96.0.9"))
+    with pytest.raises(KdnsError) as caught:
+        asyncio.run(compared(in_kubernetes(f"manifests {tmp_path}/cluster.yaml"), "Corefile", f"127.0.0.1:{free_port}"))
+    why = "no answer: is a DNS server there, and may it be asked from here?"
+    assert f"--against 127.0.0.1:{free_port}: {why}" == str(caught.value)
+
+
+def test_what_is_not_known_yet_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Whoami, "ready", lambda self: "services: connection refused")
+    with pytest.raises(KdnsError) as caught:
+        asyncio.run(compared(". {\n  whoami\n}\n", "Corefile", "192.0.2.1"))
+    assert "kdns has nothing to compare yet: services: connection refused" == str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,9 @@ def _user(connection: Connection) -> dict[str, Any]:
         cluster = _named(config, "clusters", context["cluster"], where)["cluster"]
         if urlsplit(cluster.get("server", "")).scheme not in ("http", "https"):
             raise SourceError(f"{where}: cluster '{context['cluster']}' has no server with http:// or https://")
-        user = _named(config, "users", context["user"], where)["user"] if context.get("user") else {}
+        if not context.get("user"):  # `kubernetes` cannot do without
+            raise SourceError(f"{where}: context '{name}' has no user")
+        user = _named(config, "users", context["user"], where)["user"]
     except OSError as error:
         raise SourceError(f"{where}: {error.strerror}") from None
     except yaml.YAMLError as error:

@@ -177,6 +177,8 @@ def kubeconfig(folder: Path, user: dict[str, Any], **more: Any) -> str:
         ("{current-context: x, contexts: 5}", "not a kubeconfig: TypeError"),
         ("{current-context: x, contexts: [{name: x, context: {cluster: c}}], clusters: [{name: c, cluster: {server: h}}]}",
          "cluster 'c' has no server with http:// or https://"),
+        ("{current-context: x, contexts: [{name: x, context: {cluster: c}}], clusters: [{name: c, cluster: {server: 'https://h'}}]}",
+         "context 'x' has no user"),
     ],
 )  # fmt: skip
 def test_a_kubeconfig_that_cannot_be_used_is_one_line(content: str | None, expected: str, tmp_path: Path) -> None:
