@@ -261,7 +261,7 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("upstream", "expected"), [("127.0.0.1 tls://127.0.0.1", []), ("https://127.0.0.1", ["h2", "hpack"])])
 def test_http_2_is_imported_where_an_upstream_is_asked_by_it(upstream: str, expected: list[str], tmp_path: Path) -> None:
     corefile = f". {{\n    forward . {upstream}\n}}\n"
-    names = "{'h2', 'hpack'} & sys.modules.keys()"
+    names = "{'h2', 'hpack', 'aiohttp'} & sys.modules.keys()"
     code = f"import sys; from kdns.server.load import load; load({corefile!r}); print(sorted({names}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert f"{expected}\n" == done.stdout

@@ -5,7 +5,9 @@ targets.py     the words that name upstreams in a Corefile, and files of nameser
 outstanding.py questions that have no reply yet, by id (no I/O)
 udp.py         questions over UDP, from source ports that change
 tcp.py         questions over TCP and DNS over TLS, on connections that are kept
-https.py       questions over HTTPS, the same
+doh.py         how a question is put in HTTP (no I/O)
+http1.py       questions over HTTP/1.1, where an upstream speaks that alone
+https.py       questions over HTTPS, on connections that are kept
 edns.py        whether EDNS passes to an upstream and back
 health.py      whether an upstream answers at all
 upstream.py    one upstream: all of the above

@@ -1,17 +1,16 @@
-"""Questions to one upstream by DNS over HTTPS (RFC 8484), over HTTP/2.
+"""Questions to one upstream by DNS over HTTPS (RFC 8484), over HTTP/2, or HTTP/1.1 where it speaks that alone.
 
-One connection carries many questions at once, each a stream of it; another one is opened only where those that are open take no
-more. Questions have the id 0, so that what is between may keep replies (RFC 8484 4.1); which reply is whose the stream tells.
-
-Frames, header compression and flow control are the affair of package h2, which is imported with this module: where an upstream
-is https://, and only there. HTTP/1.1 is not spoken: RFC 8484 5.2 recommends HTTP/2 at least.
+One connection of HTTP/2 carries many questions at once, each a stream of it; another one is opened only where those that are
+open take no more. Frames, header compression and flow control are the affair of package h2, which is imported with this module:
+where an upstream is https://, and only there.
 """
 
 import asyncio
-import base64
+import importlib
 import re
 import ssl
 import time
+from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -20,19 +19,22 @@ from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceive
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
-from kdns.errors import Closed, Garbage, NoReply, UpstreamError
-from kdns.upstream.outstanding import answers
+from kdns.errors import Closed, NoReply, UpstreamError
+from kdns.upstream import doh
 from kdns.upstream.tallies import Reuse
 from kdns.upstream.tcp import opened
 
-PATH = "/dns-query"
-TYPE = "application/dns-message"
-PROTOCOL = "h2"  # what is to be spoken inside TLS (ALPN)
+if TYPE_CHECKING:
+    from kdns.upstream.http1 import Http1
+
 CONNECTIONS = 4  # to one upstream
 QUESTIONS = 250  # under way on one connection, where the upstream does not want fewer
-LARGEST = 65535  # octets of a reply
 HEADERS = 16384  # octets of the headers of a reply
 UNTAKEN = 1 << 20  # octets that the upstream may leave untaken
+
+
+class NoHttp2(UpstreamError):
+    """An upstream speaks HTTP/1.1 alone."""
 
 
 class _Connection(H2Connection):
@@ -46,7 +48,7 @@ class Asked:
         self.question, self.expires = question, expires
         self.replied: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.stream = 0  # the one that it was sent on
-        self.status, self.type = 0, b""
+        self.status, self.type = 0, ""
         self.body = bytearray()
 
     def fail(self, error: UpstreamError) -> None:
@@ -54,17 +56,14 @@ class Asked:
             self.replied.set_exception(error)
 
     def finish(self) -> None:
-        """The reply is whole: is it one?"""
-        if 300 <= self.status < 400:
-            self.fail(UpstreamError(f"it redirects (HTTP status {self.status}): name the server that it leads to"))
-        elif self.status != 200:
-            self.fail(UpstreamError(f"it answers with HTTP status {self.status}"))
-        elif self.type.partition(b";")[0].strip().lower() != TYPE.encode():
-            self.fail(Garbage(f"its reply is not of the type {TYPE}"))
-        elif not answers(bytes(self.body), self.question):
-            self.fail(Garbage("its reply is to another question"))
-        elif not self.replied.done():
-            self.replied.set_result(bytes(self.body))
+        """The response is whole."""
+        try:
+            reply = doh.reply(self.status, self.type, bytes(self.body), self.question)
+        except UpstreamError as error:
+            self.fail(error)
+        else:
+            if not self.replied.done():
+                self.replied.set_result(reply)
 
 
 class Session(asyncio.Protocol):
@@ -75,7 +74,7 @@ class Session(asyncio.Protocol):
         self.usable = True
         self._https = https
         self._asked: dict[int, Asked] = {}  # by stream
-        self._unsent: list[tuple[Asked, bytes]] = []
+        self._unsent: list[tuple[Asked, doh.Request]] = []
         self._transport: asyncio.Transport | None = None
         self._h2 = _Connection(H2Configuration(client_side=True, header_encoding=None))
         wanted = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: HEADERS}
@@ -101,12 +100,12 @@ class Session(asyncio.Protocol):
         if error is not None:
             self.end(error)
 
-    async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
+    async def ask(self, request: doh.Request, question: bytes, expires: float) -> bytes:
         began, asked = time.monotonic(), Asked(question, expires)
         if self._transport is None:
-            self._unsent.append((asked, body))
+            self._unsent.append((asked, request))
         else:
-            self._send(asked, body)
+            self._send(asked, request)
             self._flush()
         try:
             return await asked.replied
@@ -117,14 +116,17 @@ class Session(asyncio.Protocol):
         finally:
             self._drop(asked)
 
-    def _send(self, asked: Asked, body: bytes) -> None:
-        headers, content = self._https.request(body)
+    def _send(self, asked: Asked, request: doh.Request) -> None:
+        headers = [
+            (":method", request.method), (":scheme", "https"), (":authority", self._https.authority), (":path", request.path),
+            *request.headers.items(),
+        ]  # fmt: skip
         try:
             asked.stream = self._h2.get_next_available_stream_id()
-            self._h2.send_headers(asked.stream, headers, end_stream=not content)
+            self._h2.send_headers(asked.stream, headers, end_stream=not request.body)
             self._asked[asked.stream] = asked
-            if content:
-                self._h2.send_data(asked.stream, content, end_stream=True)
+            if request.body:
+                self._h2.send_data(asked.stream, request.body, end_stream=True)
         except ProtocolError:  # no more streams, or no room in its window
             self.usable = False
             asked.fail(Closed("it takes no more questions"))
@@ -156,13 +158,13 @@ class Session(asyncio.Protocol):
         if not self.usable:
             transport.abort()
             return
-        if transport.get_extra_info("ssl_object").selected_alpn_protocol() != PROTOCOL:
-            self.end(UpstreamError("it speaks no HTTP/2"))
+        if transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
+            self.end(NoHttp2("it speaks no HTTP/2"))
             return
         self._h2.initiate_connection()
         unsent, self._unsent = self._unsent, []
-        for asked, body in unsent:
-            self._send(asked, body)
+        for asked, request in unsent:
+            self._send(asked, request)
         self._flush()
 
     def data_received(self, octets: bytes) -> None:
@@ -187,11 +189,12 @@ class Session(asyncio.Protocol):
         if isinstance(event, ResponseReceived):
             headers: dict[bytes, bytes] = dict(event.headers)
             status = headers.get(b":status", b"")
-            asked.status, asked.type = int(status) if re.fullmatch(b"[0-9]{3}", status) else 0, headers.get(b"content-type", b"")
+            asked.status = int(status) if re.fullmatch(b"[0-9]{3}", status) else 0
+            asked.type = headers.get(b"content-type", b"").decode("latin-1")
         elif isinstance(event, DataReceived):
             asked.body += event.data
-            if len(asked.body) > LARGEST:
-                asked.fail(Garbage(f"its reply has more than {LARGEST} octets"))
+            if len(asked.body) > doh.LARGEST:
+                asked.fail(doh.too_long())
                 self._drop(asked)
         elif isinstance(event, StreamEnded):
             del self._asked[stream]
@@ -240,28 +243,36 @@ class Https:
         self.address, self.source, self.context, self.server_name = address, source, context, server_name or address[0]
         self._idle, self._age, self._reuse, self._method = idle, age, reuse, method
         host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
-        self._authority = host if address[1] == 443 else f"{host}:{address[1]}"
+        self.authority = host if address[1] == 443 else f"{host}:{address[1]}"
         self._open: list[Session] = []
-
-    def request(self, message: bytes) -> tuple[list[tuple[str, str]], bytes]:
-        """The headers and the body that ask a message."""
-        headers = [(":method", self._method), (":scheme", "https"), (":authority", self._authority)]
-        if self._method == "GET":
-            text = base64.urlsafe_b64encode(message).rstrip(b"=").decode()
-            return [*headers, (":path", f"{PATH}?dns={text}"), ("accept", TYPE)], b""
-        length = str(len(message))
-        return [*headers, (":path", PATH), ("accept", TYPE), ("content-type", TYPE), ("content-length", length)], message
+        self._http1: Http1 | None = None
+        self._http1_alone = False  # does it speak nothing else?
 
     async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
         """Send a message (all but its id) whose question section is given; the reply, or UpstreamError."""
-        while True:
+        request = doh.request(self._method, b"\0\0" + body)
+        while not self._http1_alone:
             session = self._session(time.monotonic())
             kept = session.connected
             try:
-                return await session.ask(b"\0\0" + body, question, expires)
+                return await session.ask(request, question, expires)
+            except NoHttp2:
+                self._http1_alone = True
             except Closed:
                 if not kept:
                     raise
+        try:
+            return await (await self._over_http1()).ask(request, question, expires)
+        except Closed:
+            self._http1_alone = False  # another server may be there now
+            raise
+
+    async def _over_http1(self) -> "Http1":
+        """How it is asked over HTTP/1.1."""
+        http1 = await asyncio.to_thread(importlib.import_module, "kdns.upstream.http1")  # it takes a fifth of a second
+        if self._http1 is None:
+            self._http1 = http1.Http1(self.address, self.source, self._idle, self.context, self.server_name, self.authority)
+        return self._http1
 
     def _session(self, now: float) -> Session:
         for session in self._open:
@@ -293,4 +304,6 @@ class Https:
 
     async def close(self) -> None:
         await asyncio.gather(*(session.ended() for session in list(self._open)))
+        if self._http1 is not None:
+            await self._http1.close()
         await asyncio.sleep(0)  # transports close their sockets one turn of the loop after abort

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import ssl
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -69,11 +70,11 @@ class Tls(NamedTuple):
         files = [Path(path).stat() for path in (self.cert, self.key, self.ca) if path]
         return self._replace(stamps=tuple((stat.st_mtime_ns, stat.st_size) for stat in files))
 
-    def context(self, protocol: str = "") -> ssl.SSLContext:
-        """With a protocol to ask for inside (ALPN); OSError (ssl.SSLError is one) where a file is not what it should be."""
+    def context(self, protocols: Sequence[str] = ()) -> ssl.SSLContext:
+        """With protocols that may be spoken inside (ALPN); OSError (ssl.SSLError is one) where a file is not what it should be."""
         context = ssl.create_default_context(cafile=self.ca or None)
-        if protocol:
-            context.set_alpn_protocols([protocol])
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
         if self.cert:
             context.load_cert_chain(self.cert, self.key)
         return context

@@ -5,15 +5,17 @@ import os
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import dns.edns
 import dns.message
 import dns.name
 import dns.rrset
 import pytest
+from aiohttp import web
 
 from kdns.core.generation import Generation
 from kdns.dns.query import Transport
@@ -23,7 +25,7 @@ from kdns.upstream import https
 from kdns.upstream.upstream import Upstream
 from tests.support.configured import answers, ask, in_block
 from tests.support.https_upstream import address, Asked, GoAway, honest, HttpsUpstream, Reset, Said, Script, Step
-from tests.support.upstream import certificate, FakeUpstream
+from tests.support.upstream import certificate
 
 UNBOUND = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
 
@@ -207,16 +209,129 @@ def test_a_large_reply_is_whole(context: ssl.SSLContext, folder: Path) -> None:
     assert 1 == asyncio.run(run())
 
 
-def test_what_speaks_no_http_2(context: ssl.SSLContext, folder: Path) -> None:
+# ---------------------------------------------------------------- HTTP/1.1
+
+Answer = Callable[[web.BaseRequest, Asked], Awaitable[web.Response]]
+
+
+async def say(request: web.BaseRequest, asked: Asked) -> web.Response:
+    return web.Response(body=honest(asked), content_type="application/dns-message")
+
+
+@asynccontextmanager
+async def over_http1(context: ssl.SSLContext, answer: Answer = say, port: int = 0) -> AsyncIterator[tuple[int, list[Asked]]]:
+    """An upstream that speaks HTTP/1.1 alone: its port, and what it was asked."""
+    asked: list[Asked] = []
+    peers: list[Any] = []
+
+    async def respond(request: web.BaseRequest) -> web.Response:
+        peer = request.transport and request.transport.get_extra_info("peername")
+        peers.extend([] if peer in peers else [peer])
+        headers = {":method": request.method, ":path": request.path_qs, **{k.lower(): v for k, v in request.headers.items()}}
+        asked.append(Asked(headers, await request.read(), peers.index(peer) + 1))
+        return await answer(request, asked[-1])
+
+    context.set_alpn_protocols(["http/1.1"])
+    speaking = web.Server(respond)
+    server = await asyncio.get_running_loop().create_server(speaking, "127.0.0.1", port, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1], asked
+    finally:
+        server.close()
+        await speaking.shutdown(0.1)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_what_speaks_http_1_1_alone(method: str, context: ssl.SSLContext, folder: Path) -> None:
     async def run() -> None:
-        async with (
-            FakeUpstream(context=context) as up,
-            serving(corefile(up.port, folder, "max_connect_attempts 1")) as generation,
-        ):
-            reply = await ask(generation, "www.example.org", use_edns=0)
-            assert [f"23 127.0.0.1:{up.port}: it speaks no HTTP/2"] == why(reply)
+        options = f"doh_method {method}\ntls_servername dns.example"
+        async with over_http1(context) as (port, asked), serving(corefile(port, folder, options)) as generation:
+            for n in range(3):
+                assert ["192.0.2.1"] == answers(await ask(generation, f"{n}.example.org"))
+            assert ([1, 1, 1], [0, 0, 0]) == ([one.connection for one in asked], [one.message.id for one in asked])
+            headers = {name: value.partition("?")[0] for name, value in asked[0].headers.items() if name != "content-length"}
+            body = {"content-type": "application/dns-message"} if method == "POST" else {}
+            assert headers == {
+                ":method": method, ":path": "/dns-query", "host": f"dns.example:{port}",
+                "accept": "application/dns-message", **body,
+            }  # fmt: skip
 
     asyncio.run(run())
+
+
+def body_of(make: Callable[[Asked], bytes], status: int = 200, type: str = "application/dns-message", **headers: str) -> Answer:
+    async def answer(request: web.BaseRequest, asked: Asked) -> web.Response:
+        return web.Response(status=status, body=make(asked), content_type=type, headers=headers)
+
+    return answer
+
+
+async def hang(request: web.BaseRequest, asked: Asked) -> web.Response:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+async def end(request: web.BaseRequest, asked: Asked) -> web.Response:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+HTTP1_LIES: list[tuple[str, Answer, str]] = [
+    ("redirect", body_of(lambda q: b"", 302, location="/other"), "23 ADDRESS: it redirects (HTTP status 302): name the server that"
+     " it leads to"),
+    ("overloaded", body_of(honest, 503), "23 ADDRESS: it answers with HTTP status 503"),
+    ("a page", body_of(honest, type="text/html"), "23 ADDRESS: its reply is not of the type application/dns-message"),
+    ("another question", body_of(of_another), "23 ADDRESS: its reply is to another question"),
+    ("too much", body_of(lambda q: honest(q) + b"\0" * 70_000), "23 ADDRESS: its reply has more than 65535 octets"),
+    ("silence", hang, "22 ADDRESS: no reply within 0.3 s"),
+    ("end", end, "23 ADDRESS: its HTTP/1.1 is broken (ServerDisconnectedError)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "answer", "expected"), HTTP1_LIES, ids=[kind for kind, *_ in HTTP1_LIES])
+def test_failures_over_http_1_1_say_why(
+    kind: str, answer: Answer, expected: str, context: ssl.SSLContext, folder: Path
+) -> None:
+    async def run() -> None:
+        options = "max_connect_attempts 1\nmax_fails 0\nread_timeout 300ms"
+        async with over_http1(context, answer) as (port, _), serving(corefile(port, folder, options)) as generation:
+            reply = await ask(generation, "www.example.org", use_edns=0)
+            assert [expected.replace("ADDRESS", f"127.0.0.1:{port}")] == why(reply)
+
+    asyncio.run(run())
+
+
+def test_a_connection_of_http_1_1_that_was_ended_meanwhile_costs_nothing(context: ssl.SSLContext, folder: Path) -> None:
+    async def answer(request: web.BaseRequest, asked: Asked) -> web.Response:
+        assert request.transport is not None
+        asyncio.get_running_loop().call_later(0.02, request.transport.abort)
+        return await say(request, asked)
+
+    async def run() -> None:
+        async with over_http1(context, answer) as (port, _), serving(corefile(port, folder)) as generation:
+            for n in range(3):
+                assert ["192.0.2.1"] == answers(await ask(generation, f"{n}.example.org"))
+                await asyncio.sleep(0.05)
+            assert not upstream(generation).health.suspect
+
+    asyncio.run(run())
+
+
+def test_an_upstream_that_learns_http_2(context: ssl.SSLContext, folder: Path) -> None:
+    async def run() -> None:
+        async with over_http1(context) as (port, asked):
+            generation = load(corefile(port, folder, "max_fails 0\nmax_connect_attempts 0"))
+            assert ["192.0.2.1"] == answers(await ask(generation, "www.example.org"))
+        async with HttpsUpstream(context, port=port) as up:
+            assert ["192.0.2.1"] == answers(await ask(generation, "other.example.org"))
+            assert (1, 1) == (len(asked), len(up.asked))
+            await generation.close()
+
+    asyncio.run(run())
+
+
+# ---------------------------------------------------------------- HTTP/2 again
 
 
 def test_silence_is_cancelled_and_ends_the_use_of_a_connection(context: ssl.SSLContext, folder: Path) -> None:

@@ -57,7 +57,7 @@ Syntax
 
     FROM                  a zone, or a prefix such as 10.0.0.0/8 for its reverse zones.
     TO                    up to 15: an address or a host name, with a port or without; tls:// before it for DNS over TLS, or
-                          https:// for DNS over HTTPS, by HTTP/2 at /dns-query, and %NAME after it for the name in its
+                          https:// for DNS over HTTPS (at /dns-query, HTTP/2 or HTTP/1.1), and %NAME after it for the name in its
                           certificate; or a file such as /etc/resolv.conf.
     except                names in these zones pass.
     force_tcp             TCP, whatever the query came over.
@@ -103,7 +103,7 @@ Metrics
 Differences
     - Clients' EDNS options are passed on by choice only (`edns_options`).
     - An upstream that failed once is asked last until it answers; a file such as /etc/resolv.conf is read again when it changes.
-    - https:// is HTTP/2 alone, and a redirect is not followed.
+    - A redirect of an https:// upstream is not followed.
     - Host names are resolved again when their TTLs are over, and a start does not fail where they cannot be; /etc/hosts and
       search lists are not looked at. A host name is what must be in the certificate, where nothing else is said.
 
@@ -164,7 +164,7 @@ from kdns.upstream.tallies import Tallies
 from kdns.upstream.targets import Host, Target, target, Tls
 from kdns.upstream.upstream import Upstream
 
-ALPN = {"https": "h2"}  # what is to be spoken inside TLS, by scheme
+ALPN = {"https": ("h2", "http/1.1")}  # what may be spoken inside TLS, by scheme
 LEFT = 50  # upstreams that are known still after files or names have named others
 WATCH = 1.0  # seconds between looks at a file
 
@@ -233,7 +233,7 @@ class Forward(Plugin):
     def _upstream(self, target: Target) -> Upstream:
         """An upstream, shared with whoever asks it in the same way, and kept over a reload."""
         terms, keep = self._terms, self.block.keep
-        inside = ALPN.get(target.scheme, "")
+        inside = ALPN.get(target.scheme, ())
         context = keep(("forward tls", terms.tls, inside), lambda: terms.tls.context(inside)) if target.encrypted else None
         return keep(self._key(target), lambda: Upstream(target, terms, self._tallies, context))
 
