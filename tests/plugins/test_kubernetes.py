@@ -362,6 +362,6 @@ def test_a_manifest_that_became_wrong_keeps_what_was_good(
             return [*wrong, source.problem, answers(await client.ask("web.p.svc.cluster.local"))]
 
     caplog.set_level(logging.ERROR)
-    problem = f"{manifest}:7: Service p/web: spec.ports[0].port: Expected int, got str"
+    problem = f"{manifest}:7: Service p/web: spec.ports[0].port: Expected int, got str (no quotes)"
     assert [problem, ["10.96.0.7"], None, None, ["10.96.0.9"]] == asyncio.run(check())
     assert [f"{problem} (still serving what was good before)"] == caplog.messages

@@ -82,6 +82,8 @@ def _complaint(error: Exception, content: Any) -> str:
         what = f"a key: {what}"
     elif re.fullmatch("Expected str, got (int|float|bool)", what):
         what += " (quote it)"
+    elif what == "Expected int, got str":
+        what += " (no quotes)"
     if path.endswith("[...]"):
         path = f"{path[:-5]}[{_offender(content, path[:-5])}]"
     return f"{path}: {what}" if path else what

@@ -40,6 +40,8 @@ def check(o: Any, strict: bool = False) -> None:
     """Any of the API's objects; ValueError where it cannot be served, or is almost right and may not be."""
     if isinstance(o, ServiceObject):
         _service(o)
+        if strict:
+            _told_apart(o.spec.ports or ())
         if strict and o.spec.type == "ExternalName":
             _host("spec.externalName", o.spec.externalName or "")
     elif isinstance(o, SliceObject):
@@ -122,6 +124,8 @@ def _service(o: ServiceObject) -> None:
         _refused("spec.externalName", names.wire, spec.externalName)
         return
     if spec.clusterIP not in (None, "", "None"):
+        if spec.clusterIP.lower() == "none":
+            raise ValueError(f"spec.clusterIP: '{spec.clusterIP}' is no address, did you mean 'None'?")
         _refused("spec.clusterIP", names.packed, spec.clusterIP)
     for i, ip in enumerate(spec.clusterIPs or ()):
         if ip not in ("", "None"):
@@ -199,6 +203,17 @@ def _ports(field: str, ports: tuple[PortObject, ...] | None, needed: bool) -> No
             _one_of(f"{field}[{i}].protocol", port.protocol, _PROTOCOLS)
         if isinstance(port.targetPort, int) and not 0 <= port.targetPort <= 65535:
             _port_number(f"{field}[{i}].targetPort", port.targetPort)
+
+
+def _told_apart(ports: tuple[PortObject, ...]) -> None:
+    """The ports of a Service have names, each its own; one alone may do without."""
+    seen: dict[str, int] = {}
+    for i, port in enumerate(ports):
+        if not port.name and len(ports) > 1:
+            raise ValueError(f"spec.ports[{i}].name: missing: of several ports each has a name")
+        if port.name in seen:
+            raise ValueError(f"spec.ports[{i}].name: '{port.name}' is there twice, first as spec.ports[{seen[port.name]}]")
+        seen[port.name or ""] = i
 
 
 def _port_number(field: str, number: int | None) -> None:

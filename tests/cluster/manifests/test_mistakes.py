@@ -48,6 +48,11 @@ MISTAKES: list[tuple[str, str]] = [
      "4: EndpointSlice default/w: endpoints[0].address: no such field, did you mean 'addresses'?"),
     (DB + "spec:\n  servicename: db\n" + TEMPLATE,
      "5: StatefulSet prod/db: spec.servicename: no such field, did you mean 'serviceName'?"),
+    # ports that nobody could tell apart
+    (WEB + "spec:\n  ports:\n  - {name: http, port: 80}\n  - {name: http, port: 81}\n",
+     "7: Service prod/web: spec.ports[1].name: 'http' is there twice, first as spec.ports[0]"),
+    (WEB + "spec:\n  ports:\n  - port: 80\n  - port: 81\n",
+     "6: Service prod/web: spec.ports[0].name: missing: of several ports each has a name"),
     # the same twice
     (WEB + "spec:\n  clusterIP: 10.96.0.1\n  clusterIP: 10.96.0.2\n", "6: bad YAML: 'clusterIP' is there twice, first on line 5"),
     (WEB + "spec: {}\n" + WEB.replace("web", "db"),
@@ -81,6 +86,7 @@ MISTAKES: list[tuple[str, str]] = [
 
 # What is wrong whatever is asked for.
 ALWAYS: list[tuple[str, str]] = [
+    (WEB + "spec: {clusterIP: none}\n", "4: Service prod/web: spec.clusterIP: 'none' is no address, did you mean 'None'?"),
     (DB + "spec:\n  replicas: -1\n" + TEMPLATE, "5: StatefulSet prod/db: spec.replicas: -1 is no number of Pods: 0 to 65536"),
     (DB + "spec:\n  replicas: 2000000000\n" + TEMPLATE,
      "5: StatefulSet prod/db: spec.replicas: 2000000000 is no number of Pods: 0 to 65536"),

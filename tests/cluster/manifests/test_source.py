@@ -134,7 +134,7 @@ MANY_MERGES = "m: &m {" + ", ".join(f"k{i}: 1" for i in range(999)) + "}\n" + ""
 
 BAD = [
     (WEB + 'spec:\n  ports:\n  - name: http\n    port: "80"\n',
-     "7: Service prod/web: spec.ports[0].port: Expected int, got str"),
+     "7: Service prod/web: spec.ports[0].port: Expected int, got str (no quotes)"),
     (WEB + "spec: {ports: [{port: 80}, {name: a}]}\n", "4: Service prod/web: spec.ports[1].port: missing"),
     (WEB + "spec:\n  ports:\n  - port: 70000\n", "6: Service prod/web: spec.ports[0].port: 70000 is no port: 1 to 65535"),
     (WEB + "spec: {ports: [{port: 80, protocol: tcp}]}\n",
@@ -191,7 +191,7 @@ BAD_JSON = [
     ('{"kind": 1}', "1: kind: Expected str, got int (quote it)"),
     ('{"items": []}', "1: kind: missing"),
     ('{"kind":"List", "items": [\n {"kind":"Service", "metadata":{"name": "x"},\n "spec": {"ports": [\n {"port": "1"}]}}]}',
-     "4: Service default/x: spec.ports[0].port: Expected int, got str"),
+     "4: Service default/x: spec.ports[0].port: Expected int, got str (no quotes)"),
     ('{"kind": "List", "items": [\n\t{"kind": "Service", "metadata": {"name": "x"},\n\t"spec": {"clusterIP":\n\t"x"}}]}',
      "3: Service default/x: spec.clusterIP: 'x' is not an IP address"),
     ('{"kind": "ServiceList", "items": [\n {"metadata": {"name": "x", "labels": {"a": "b",\n "c": 1}}}]}',
