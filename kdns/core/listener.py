@@ -202,22 +202,21 @@ class Listener:
 
         It has that to the query as it stands, or to the plain one. `client` matters only where there is an `audience`.
         """
-        audience, find = self.audience, self.memo.get
-        who = b"" if audience is None else audience(client)
-        entry = find(who + query)
-        as_asked = entry is not None
+        who = b"" if self.audience is None else self.audience(client)
+        entry = self.memo.get(who + query)
         if entry is None:
-            known = plain(query, self.heeded)
-            self._looked_for = query, known
-            if known is None or known == query or (entry := find(who + known)) is None:
-                return None
-        reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
-        if transport is not Transport.UDP:
-            if reply[0] & _TRUNCATED:  # for UDP
-                return None
-            entry.streams += 1
-        entry.hits += 1
-        return reply if as_asked else respelt(reply, query)
+            return self.replay_plain(query, client, transport)
+        return _given(entry, transport)
+
+    def replay_plain(self, query: bytes, client: Address | bytes, transport: Transport) -> bytes | None:
+        """The same, where the young entries have none to the query as it stands."""
+        known = plain(query, self.heeded)
+        self._looked_for = query, known
+        if known is None:
+            return None
+        entry = self.memo.get(known if self.audience is None else self.audience(client) + known)
+        reply = None if entry is None else _given(entry, transport)
+        return None if reply is None else respelt(reply, query)
 
     def key(self, wire: bytes, client: Address | bytes) -> bytes:
         """What the memo has the reply to a plain query by."""
@@ -284,6 +283,17 @@ def _octets(made: bytes | Ring) -> bytes:
 
 def _overlook(wire: bytes, client: Address | bytes, reply: bytes | None) -> None:
     """Nobody looks at queries."""
+
+
+def _given(entry: Entry, transport: Transport) -> bytes | None:
+    """The reply of an entry, counted; None over TCP where it was cut for UDP."""
+    reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
+    if transport is not Transport.UDP:
+        if reply[0] & _TRUNCATED:
+            return None
+        entry.streams += 1
+    entry.hits += 1
+    return reply
 
 
 def _closest(name: str, zones: dict[str, Any]) -> str | None:

@@ -83,13 +83,12 @@ class Memo:
     def get(self, key: bytes) -> Entry | None:
         """The living entry of a query, or None; one of the old generation moves into the young one."""
         entry = self._young.get(key)
-        if entry is not None:
-            return entry if self._lives(entry) else None
-        entry = self._old.pop(key, None)
         if entry is None:
-            return None
-        self._young[key] = entry
-        return entry if self._lives(entry) else None
+            entry = self._old.pop(key, None)
+            if entry is None:
+                return None
+            self._young[key] = entry
+        return entry if not self._dying or self._lives(entry) else None
 
     def put(self, key: bytes, reply: bytes | Ring, depends: tuple[Key, ...], label: Any, fleeting: bool = False) -> None:
         """Keep a reply until something it depends on changes; a fleeting one at most until the next tick."""

@@ -23,6 +23,8 @@ _OPT_OWNER = b"\0" + OPT.to_bytes(2, "big")
 _SMALLEST = b"\2\0"  # a size below 512 means 512 (RFC 6891 6.2.3)
 _DO = b"\0\0\x80\0\0\0"  # the rest of an OPT record: no upper rcode, version 0, flags, no options
 _NO_DO = bytes(6)
+MOST_OPTS = 1000
+_OPTS: dict[bytes, tuple[bytes, int]] = {}  # what `_opt` found
 _COUNTS = (b"\0\1\0\0\0\0\0\0", b"\0\1\0\0\0\0\0\1")  # one question, and perhaps one additional record
 _HEADS = {
     flags.to_bytes(2, "big") + counts: flags.to_bytes(2, "big") + counts
@@ -47,14 +49,10 @@ def plain(query: bytes, heeded: frozenset[int] = _NOBODY) -> bytes | None:
     if not head[9]:
         return head + folded + query[at - 4 :] if len(query) == at else None
     end = at + 11
-    if query[at : at + 3] != _OPT_OWNER or int.from_bytes(query[at + 9 : end], "big") != len(query) - end or query[at + 6]:
+    opt, length = _OPTS.get(query[at:end]) or _opt(query[at:end])
+    if length != len(query) - end or (heeded and length and _has(query, end, heeded)):
         return None
-    if heeded and len(query) > end and _has(query, end, heeded):
-        return None
-    size = query[at + 3 : at + 5]
-    return head + folded + query[at - 4 : at + 3] + (size if size > _SMALLEST else _SMALLEST) + (
-        _DO if query[at + 7] & 0x80 else _NO_DO
-    )  # fmt: skip
+    return head + folded + query[at - 4 : at] + opt
 
 
 def is_of(plain: bytes, question: bytes, edns: bool) -> bool:
@@ -65,7 +63,8 @@ def is_of(plain: bytes, question: bytes, edns: bool) -> bool:
 def respelt(reply: bytes, query: bytes) -> bytes:
     """The reply to a plain query as that to the query itself, all without ids: with the question as that spells it."""
     end = query.find(b"\0", 10) + 1
-    return reply[:10] + query[10:end] + reply[end:]
+    spelt = query[10:end]
+    return reply if reply.startswith(spelt, 10) else reply[:10] + spelt + reply[end:]
 
 
 def _head(query: bytes) -> bytes | None:
@@ -74,6 +73,17 @@ def _head(query: bytes) -> bytes | None:
     if flags & (QR | OPCODE):
         return None
     return _HEADS.get((flags & (RD | AD | CD)).to_bytes(2, "big") + query[2:10])
+
+
+def _opt(octets: bytes) -> tuple[bytes, int]:
+    """The plain one of an OPT record without its options, and how many octets these say to have; -1 where it is none."""
+    if octets[:3] != _OPT_OWNER or len(octets) < 11 or octets[6]:
+        return b"", -1
+    plain = _OPT_OWNER + max(octets[3:5], _SMALLEST) + (_DO if octets[7] & 0x80 else _NO_DO)
+    if len(_OPTS) >= MOST_OPTS:
+        _OPTS.clear()
+    _OPTS[octets] = found = plain, int.from_bytes(octets[9:], "big")
+    return found
 
 
 def _has(query: bytes, at: int, heeded: frozenset[int]) -> bool:

@@ -212,7 +212,7 @@ class Batched(Udp):
         batch = self._batch
         began = time.monotonic()
         listener = self.listener
-        find, replay, audience = listener.memo.find, listener.replay, listener.audience
+        find, replay, audience = listener.memo.find, listener.replay_plain, listener.audience
         heads = batch.heads[0 : len(lengths) * mmsg.HEAD]
         parts: list[bytes] = []
         add = parts.append

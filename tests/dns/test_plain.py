@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdns.dns.plain import is_of, plain, respelt
+from kdns.dns.plain import _OPTS, is_of, MOST_OPTS, plain, respelt
 from kdns.dns.query import decode
 from kdns.dns.types import TYPES
 from kdns.errors import FormatError
@@ -58,6 +58,8 @@ def test_what_has_a_plain_query(what: str, asked: bytes, expected: bytes) -> Non
         ("a reply", query(0x8100)),
         ("NOTIFY", query(0x2000)),
         ("octets after the end", query() + b"x"),
+        ("octets after the options", query(tail=opt(options=COOKIE) + b"x")),
+        ("options cut short", query(tail=opt(options=COOKIE)[:-1])),
         ("octets after EDNS", query(tail=opt() + b"x")),
         ("EDNS cut short", query(tail=opt(options=COOKIE)[:-1])),
         ("EDNS 1", query(tail=opt(version=1))),
@@ -124,3 +126,9 @@ def test_two_that_have_the_same_plain_query_are_decoded_alike(asked: bytes) -> N
     assert (one.edns is None) == (other.edns is None)
     assert one.flags & 0x0130 == other.flags
     assert known == plain(known)
+
+
+def test_opt_records_that_are_remembered_are_bounded() -> None:
+    for size in range(MOST_OPTS + 10):
+        assert query(tail=opt(size + 512)) == plain(query(tail=opt(size + 512, options=COOKIE)))
+    assert len(_OPTS) <= MOST_OPTS
