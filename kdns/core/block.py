@@ -252,7 +252,7 @@ class Block:
         self._handler, self._known = chain(every), known(every)
         if self.recursive or self._any_class:
             self._of_other_classes = chain([plugin for plugin in every if not plugin.internet_only])
-        self._transfers = any(name == "transfer" for name, _ in plugins)
+        self._transfers = any(name in ("transfer", "erratic") for name, _ in plugins)
         self.counters = [plugin.count for plugin in every if plugin.overrides("count") and not plugin.passed_by]
         self.witnesses = [plugin.witness for plugin in every if plugin.overrides("witness")]
         self.conditions = [plugin.takes for plugin in every if plugin.overrides("takes")]

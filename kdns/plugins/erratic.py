@@ -2,7 +2,8 @@
 
 Description
     A questions are answered with 192.0.2.53, AAAA questions with 2001:db8::53, all others with SERVFAIL. One of so many is
-    dropped, delayed or marked as cut (TC), the first one among them. Unlike CoreDNS's, it has no zone to transfer.
+    dropped, delayed or marked as cut (TC), the first one among them. AXFR is answered with a small zone, whose last SOA is
+    missing where it is to be cut.
 
 Syntax
     erratic {
@@ -21,7 +22,6 @@ Metrics
 
 Differences
     - Exactly one of AMOUNT replies is cut.
-    - There is no zone to transfer.
 
 Examples
     One of three is dropped:
@@ -43,15 +43,18 @@ Examples
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from kdns.config.directive import Directive
 from kdns.config.options import option
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
+from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.response import Answer, Made, Response, RRset, SILENCE
-from kdns.dns.types import A, AAAA, SERVFAIL, TC
+from kdns.dns.response import Answer, Made, Response, RRset, SILENCE, Stream
+from kdns.dns.types import A, AAAA, AXFR, NS, SERVFAIL, TC
+from kdns.dns.zone import Apex
 
 ADDRESSES = {A: bytes((192, 0, 2, 53)), AAAA: b"\x20\x01\x0d\xb8" + bytes(11) + b"\x53"}
 MADE = Made("erratic")
@@ -96,10 +99,22 @@ class Erratic(Plugin):
             return SILENCE
         if _is_one_of(number, every):
             await asyncio.sleep(seconds)
+        cut = _is_one_of(number, self.options.truncate)
+        if query.type == AXFR:
+            return Stream(_zone(query.name, cut))
         if query.type not in ADDRESSES:
             return Response(rcode=SERVFAIL, authoritative=False, made=MADE)
         address = RRset(query.name, query.type, 0, (ADDRESSES[query.type],))
-        return Response(flags=TC if _is_one_of(number, self.options.truncate) else 0, answer=(address,), made=MADE)
+        return Response(flags=TC if cut else 0, answer=(address,), made=MADE)
+
+
+async def _zone(origin: str, cut: bool) -> AsyncIterator[Response]:
+    """A zone to be transferred: two name servers and their addresses."""
+    soa = Apex(origin, 3600, "erratic").soa(1)._replace(ttl=0)
+    servers = [f"{label}.{origin.lstrip('.')}" for label in "ab"]
+    records = [RRset(origin, NS, 0, tuple(map(names.wire, servers)))]
+    records += [RRset(server, AAAA, 0, (ADDRESSES[AAAA],)) for server in servers]
+    yield Response(answer=(soa, *records, *(() if cut else (soa,))), made=MADE)
 
 
 def _is_one_of(number: int, every: int) -> bool:

@@ -14,6 +14,7 @@ Description
 Syntax
     tls CERT KEY [CA] {
         client_auth nocert|request|require|verify_if_given|require_and_verify
+        keylog FILE
     }
 
     CERT KEY     PEM files: the certificate with those between it and its root, and its key, which has no passphrase.
@@ -21,6 +22,11 @@ Syntax
     client_auth  whether clients show a certificate: never (nocert, the default); if they have one it must be right
                  (verify_if_given); always (require_and_verify). `request` asks for none, as nobody would look at it. `require`
                  is as require_and_verify: a certificate that nobody verifies would prove nothing.
+
+    keylog       the secrets of all connections are added to this file (SSLKEYLOGFILE), so that Wireshark can read what was
+                 recorded: for debugging alone.
+
+    Certificates are not fetched here (`acme`): let cert-manager or another ACME client write them, and name the files.
 
 Metrics
     None of its own. Queries are counted with the proto label tls or https.
@@ -53,7 +59,7 @@ from dataclasses import dataclass
 from datetime import datetime, UTC
 
 from kdns.config.directive import Directive
-from kdns.config.options import argument, choice, option
+from kdns.config.options import argument, choice, option, word
 from kdns.core.block import Block
 from kdns.core.files import read_octets
 from kdns.core.plugin import Plugin
@@ -76,6 +82,8 @@ _VALIDITY = re.compile(rb"(?:\x17\x0d([0-9]{12})Z|\x18\x0f([0-9]{14})Z){2}")  # 
 
 
 def _files(o: Directive) -> tuple[str, ...]:
+    if any(line.name == "acme" for line in o.block):
+        raise ValueError("acme is not served: let cert-manager or another ACME client write the files, and name them: tls CERT KEY")
     return o.arguments(2, 3)
 
 
@@ -83,6 +91,7 @@ def _files(o: Directive) -> tuple[str, ...]:
 class Options:
     files: tuple[str, ...] = argument(_files)
     client_auth: str = option(choice(*_VERIFY), "nocert")
+    keylog: str = option(word, "")
 
 
 @dataclass
@@ -93,6 +102,7 @@ class Certificate:
     key: str
     ca: str
     verify: ssl.VerifyMode
+    keylog: str = ""
 
     def read(self) -> None:
         """Read the files; FileError where they cannot be used, and then nothing has changed."""
@@ -113,6 +123,11 @@ class Certificate:
         elif self.verify is not ssl.CERT_NONE:
             context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         context.verify_mode = self.verify
+        if self.keylog:
+            try:
+                context.keylog_filename = self.keylog
+            except OSError as error:
+                raise FileError(self.keylog, (error.strerror or str(error)).lower()) from None
         self.context, self.ends = context, _end(pem)
 
     @property
@@ -126,7 +141,8 @@ class Tls(Plugin):
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         cert, key, ca = (*map(block.path, options.files), "")[:3]
-        self.certificate = Certificate(cert, key, ca, _VERIFY[options.client_auth])
+        keylog = block.path(options.keylog) if options.keylog else ""
+        self.certificate = Certificate(cert, key, ca, _VERIFY[options.client_auth], keylog)
         self._amiss: list[str] = []
         try:
             self.certificate.read()

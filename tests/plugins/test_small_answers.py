@@ -9,6 +9,8 @@ import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.versioned
+import dns.xfr
 import pytest
 
 from kdns import __version__
@@ -16,6 +18,7 @@ from kdns.core.generation import Generation
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Response, RRset
 from kdns.dns.types import A, NS, NSEC, RA
+from tests.plugins.test_transfer import messages
 from tests.support.configured import ask, CLIENT, generation_of, in_block, listener_of, LOCAL, refused
 
 HOST = f'"{socket.gethostname()}"'
@@ -246,10 +249,20 @@ def test_erratic(options: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("type", "expected"), [("AAAA", "example.org. 0 IN AAAA 2001:db8::53"), ("TXT", "SERVFAIL"), ("AXFR", "REFUSED")]
+    ("type", "expected"), [("AAAA", "example.org. 0 IN AAAA 2001:db8::53"), ("TXT", "SERVFAIL")]
 )
 def test_erratic_of_other_types(type: str, expected: str) -> None:
     assert expected == said(reply_of(generation_of(in_block("erratic {\ndrop 0\n}")), "example.org", type))
+
+
+@pytest.mark.parametrize(("options", "expected"), [("drop 0", True), ("truncate 1", False)])
+def test_erratic_has_a_small_zone_whose_end_may_be_missing(options: str, expected: bool) -> None:
+    generation = generation_of(in_block(f"erratic {{\n{options}\n}}"))
+    (message,) = asyncio.run(messages(generation, dns.message.make_query("example.org", "AXFR")))
+    zone = dns.versioned.Zone(dns.name.from_text("example.org."), relativize=False)
+    with dns.xfr.Inbound(zone, dns.rdatatype.AXFR) as inbound:
+        assert expected == inbound.process_message(message)
+    assert ["SOA", "NS", "NS", "AAAA", "AAAA"] == [dns.rdatatype.to_text(rrset.rdtype) for rrset in message.answer][:5]
 
 
 # ---------------------------------------------------------------- what they cannot take

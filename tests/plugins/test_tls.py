@@ -67,6 +67,10 @@ WRONG = [
     ("tls DIR/tls.crt DIR/tls.key DIR/text", PREFIX + "cannot read DIR/text: it holds no PEM with -----BEGIN CERTIFICATE-----"),
     ("tls DIR/tls.crt DIR/tls.key {\nclient_auth yes\n}",
      "Corefile:3: tls: client_auth: 'yes' is none of nocert, request, require, verify_if_given, require_and_verify"),
+    ("tls DIR/tls.crt DIR/tls.key {\nkeylog DIR\n}", PREFIX + "cannot read DIR: is a directory"),
+    ("tls {\nacme dns.example.org\n}",
+     PREFIX + "acme is not served: let cert-manager or another ACME client write the files, and name them: tls CERT KEY\n"
+     "Corefile:3: tls: unknown option 'acme'"),
 ]  # fmt: skip
 
 
@@ -217,6 +221,17 @@ def test_dig(files: Path, free_port: int) -> None:
             return (await dig.communicate())[0].decode()
 
     assert "status: NOERROR" in asyncio.run(run())
+
+
+def test_the_secrets_of_connections_are_kept_for_those_who_debug(files: Path, free_port: int) -> None:
+    async def run() -> None:
+        async with serving(corefile("tls", free_port, f"tls {files}/tls.crt {files}/tls.key {{\nkeylog {files}/keys\n}}")):
+            context = ssl.create_default_context(cafile=str(files / "ca.crt"))
+            _, writer = await asyncio.open_connection("127.0.0.1", free_port, ssl=context, server_hostname="dns.example")
+            writer.close()
+
+    asyncio.run(run())
+    assert "CLIENT_HANDSHAKE_TRAFFIC_SECRET" in (files / "keys").read_text()
 
 
 def _tls(server: Server) -> Tls:

@@ -1,11 +1,14 @@
 """The functions and operators of expressions. All are bounded: what would grow beyond LARGEST is an error. No I/O."""
 
 import math
+import statistics
 from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
 from typing import Any
 
+_WORD = (1 << 63) - 1
+DEEPEST = 20  # arrays within arrays
 LARGEST = 10_000  # elements of an array, characters of a text
 
 
@@ -65,6 +68,11 @@ def item(of: Any, key: Any) -> Any:
     return of.get(key) if isinstance(of, dict) else of[key]
 
 
+def _get(of: Any, key: Any) -> Any:
+    """The same, and None of an array that has no such place."""
+    return item(of, key) if isinstance(of, dict) or -len(of) <= key < len(of) else None
+
+
 def _remainder(one: int, other: int) -> int:
     return int(math.fmod(one, other))  # its sign is the dividend's, as in Go
 
@@ -85,6 +93,33 @@ def _round(value: float) -> float:
 
 def _split(text: str, by: str, most: int = 0) -> list[str]:
     return text.split(by, most - 1 if most > 0 else -1)
+
+
+def _numbers(values: tuple[Any, ...]) -> list[Any]:
+    """Of arrays and numbers; none is 0."""
+    return _flat(list(values), 0) or [0]
+
+
+def _flat(array: list[Any], depth: int) -> list[Any]:
+    if depth > DEEPEST:
+        raise ValueError(f"arrays more than {DEEPEST} levels deep")
+    return [one for each in array for one in (_flat(each, depth + 1) if isinstance(each, list) else [each])]
+
+
+def _places(said: list[Any]) -> list[int]:
+    """Where a predicate is true."""
+    return [at for at, yes in enumerate(said) if yes is True]
+
+
+def _grouped(array: list[Any], said: list[Any]) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = {}
+    for each, key in zip(array, said, strict=True):
+        groups.setdefault(key, []).append(each)
+    return groups
+
+
+def _sorted_by(array: list[Any], said: list[Any]) -> list[Any]:
+    return [array[at] for at in sorted(range(len(array)), key=said.__getitem__)]
 
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -141,6 +176,20 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sort": lambda array, order="asc": sorted(array, reverse=order == "desc"),
     "uniq": lambda array: list(dict.fromkeys(array)),
     "concat": lambda *arrays: [each for array in arrays for each in array],
+    "flatten": lambda array: _flat(array, 0),
+    "mean": lambda *values: statistics.fmean(_numbers(values)),
+    "median": lambda *values: statistics.median(_numbers(values)),
+    "splitAfter": lambda text, by: [part + by for part in text.split(by)[:-1]] + text.split(by)[-1:],
+    "get": _get,
+    "toPairs": lambda of: [list(pair) for pair in of.items()],
+    "fromPairs": dict,
+    "bitand": lambda one, other: one & other,
+    "bitor": lambda one, other: one | other,
+    "bitxor": lambda one, other: one ^ other,
+    "bitnand": lambda one, other: one & ~other,
+    "bitnot": lambda one: ~one,
+    "bitshl": lambda one, by: one << by & _WORD if 0 <= by < 64 else 0,
+    "bitshr": lambda one, by: one >> min(by, 64),
     "keys": lambda of: list(of),
     "values": lambda of: list(of.values()),
 }
@@ -154,5 +203,10 @@ WITH_PREDICATE: dict[str, Callable[[list[Any], list[Any]], Any]] = {
     "map": lambda array, said: said,
     "filter": lambda array, said: [each for each, yes in zip(array, said, strict=True) if yes is True],
     "count": lambda array, said: sum(each is True for each in said),
-    "find": lambda array, said: next((each for each, yes in zip(array, said, strict=True) if yes is True), None),
+    "find": lambda array, said: next((array[at] for at in _places(said)), None),
+    "findIndex": lambda array, said: next(iter(_places(said)), None),
+    "findLast": lambda array, said: next((array[at] for at in reversed(_places(said))), None),
+    "findLastIndex": lambda array, said: next(reversed(_places(said)), None),
+    "groupBy": _grouped,
+    "sortBy": _sorted_by,
 }

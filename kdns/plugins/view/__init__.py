@@ -28,9 +28,10 @@ Syntax
     + - * / % **, ?: ?? .. |, [index], [from:to], let NAME = VALUE; …
 
     Functions: incidr(ADDRESS, PREFIX), len, trim, trimPrefix, trimSuffix, upper, lower, split, replace, repeat, indexOf,
-    lastIndexOf, hasPrefix, hasSuffix, join, int, float, string, abs, ceil, floor, round, max, min, sum, first, last, take,
-    reverse, sort, uniq, concat, keys, values; all, any, one, none, map, filter, count, find with a predicate about `#`. No
-    dates, and nothing that grows beyond 10,000 elements.
+    lastIndexOf, hasPrefix, hasSuffix, join, splitAfter, int, float, string, abs, ceil, floor, round, max, min, sum, mean, median,
+    bitand, bitor, bitxor, bitnand, bitnot, bitshl, bitshr, first, last, take, get, reverse, sort, uniq, concat, flatten, keys,
+    values, toPairs, fromPairs; all, any, one, none, map, filter, count, find, findIndex, findLast, findLastIndex, groupBy,
+    sortBy with a predicate about `#`. No dates, and nothing that grows beyond 10,000 elements.
 
 Metrics
     None; NAME is the label `view` of others.
