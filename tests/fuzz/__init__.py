@@ -8,6 +8,7 @@ line of `cases/<fuzzer>` and is tried first.
     judging      steps and memory of some work; what was found
     datagrams    queries as datagrams, to a whole configuration and its memo
     streams      queries over TCP, in pieces
+    https        requests of DNS over HTTPS, in pieces
     upstream     replies of upstreams
     corefiles    Corefiles
     manifests    manifests
@@ -23,6 +24,7 @@ from random import Random
 from tests.fuzz.api import Api
 from tests.fuzz.corefiles import Corefiles
 from tests.fuzz.datagrams import Datagrams
+from tests.fuzz.https import Requests
 from tests.fuzz.judging import Fuzzer
 from tests.fuzz.manifests import Manifests
 from tests.fuzz.snapshots import Snapshots
@@ -32,6 +34,7 @@ from tests.fuzz.upstream import Upstream
 ALL: dict[str, tuple[Callable[[Random], Fuzzer], float]] = {  # each with its part of the datagrams' count
     "datagrams": (partial(Datagrams, closely=50), 1.0),
     "streams": (Streams, 0.02),
+    "https": (Requests, 0.02),
     "upstream": (Upstream, 0.05),
     "corefiles": (Corefiles, 0.005),
     "manifests": (Manifests, 0.005),

@@ -870,7 +870,7 @@ def test_a_connection_that_has_gone_silent_is_not_asked_again(scheme: str, tls: 
         return [honest(asked)] if asked.connection > 1 or asked.name.startswith("first") else []
 
     async def run() -> None:
-        options = f"force_tcp\nread_timeout 100ms\nmax_connect_attempts 1\nmax_fails 0\ntls {ca}"
+        options = f"force_tcp\nread_timeout 1s\nmax_connect_attempts 1\nmax_fails 0\ntls {ca}"
         async with (
             FakeUpstream(script, context if scheme else None) as up,
             serving(forwarding(up.port, options=options, scheme=scheme)) as generation,
