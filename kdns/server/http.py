@@ -125,7 +125,9 @@ class HttpSocket:
         self.most = most
         self._answer = answer
         self._of: dict[Any, HttpConnection] = {}  # by what speaks HTTP on it
-        self._http = web.Server(self._asked, access_log=None, keepalive_timeout=IDLE)
+        told = logging.getLogger(f"{__name__}.requests")
+        told.addFilter(_is_no_fault_of_a_client)  # which is there once, however often it is added
+        self._http = web.Server(self._asked, access_log=None, keepalive_timeout=IDLE, logger=told)
         self._acceptor = Acceptor(sock, lambda: first(lambda: HttpConnection(self._http(), self)), connections, context)
 
     def start(self) -> None:
@@ -223,6 +225,13 @@ class HttpConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+
+def _is_no_fault_of_a_client(record: logging.LogRecord) -> bool:
+    """Anybody may send what is no HTTP: nothing to be told of."""
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 _WIDTHS = {"": 2, "0.0.0.0": 1, "::": 1}

@@ -60,6 +60,23 @@ def test_pages(pages: None, free_port: int, caplog: pytest.LogCaptureFixture) ->
     ] == found  # fmt: skip
 
 
+@pytest.mark.parametrize("octets", [b"GET / HTTP/\xa3\r\n\r\n", b"XYZ\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n"])
+def test_what_is_no_http_is_not_told(pages: None, octets: bytes, free_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    async def check() -> bytes:
+        server = Server(f".:{free_port} {{\n bind 127.0.0.2\n page 127.0.0.1:{free_port} /a OK\n}}\n")
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", free_port)
+        writer.write(octets)
+        said = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        await server.stop()
+        return said
+
+    with caplog.at_level(logging.INFO):
+        said = asyncio.run(check())
+    assert (b"400 Bad Request", []) == (said.split(b"\r\n")[0][9:], [r for r in caplog.records if r.levelno > logging.INFO])
+
+
 def test_carried_over_a_reload(pages: None, free_port: int, tmp_path: Path) -> None:
     path = tmp_path / "Corefile"
     at = f"127.0.0.1:{free_port}"
