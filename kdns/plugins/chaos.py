@@ -16,6 +16,9 @@ Syntax
 Metrics
     None.
 
+Differences
+    - The version is kdns's, and there are no authors unless given.
+
 Examples
     For these names alone; try it with `dig CH TXT version.bind`:
 

@@ -23,6 +23,9 @@ Syntax
 Metrics
     `coredns_panics_total`: errors of kdns's own, with or without this plugin.
 
+Differences
+    - Expressions are Python's.
+
 Examples
     Log why queries for example.org failed:
 

@@ -15,6 +15,9 @@ Syntax
 Metrics
     None.
 
+Differences
+    - Of answers that *cache* keeps only a set `ra` is kept.
+
 Examples
     All replies say that recursion is available, and are not authoritative:
 

@@ -11,6 +11,9 @@ Syntax
 Metrics
     None.
 
+Differences
+    - Proofs of answers from wildcards stay, for those who ask with DO.
+
 Examples
     Answers as small as they can be:
 

@@ -14,6 +14,9 @@ Metrics
     coredns_shed_dropped_total{server, reason="in_flight"} counts what was dropped, by the listening address of the query that came
     too much; kdns_given_up_total{of="work_in_flight"} all of them.
 
+Differences
+    - The bound is of all queries in flight, the oldest is dropped first, and it is there without the plugin.
+
 Examples
     Half as many as by default:
 

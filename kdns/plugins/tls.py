@@ -31,6 +31,9 @@ Syntax
 Metrics
     None of its own. Queries are counted with the proto label tls or https.
 
+Differences
+    - Certificates are read again when they change; one certificate an address; `client_auth require` verifies.
+
 Examples
     DNS over TLS and over HTTPS beside plain DNS:
 

@@ -32,6 +32,7 @@ class Case:
     logs: str = ""  # a regular expression: what it finds in the two logs is compared, too
     log_differs: str = ""  # the name of a difference between these
     ages: bool = False  # TTLs count down: they are compared by tens of seconds
+    certificate: bool = False  # cert.pem and key.pem are there, of the name dns.example
     cluster: bool = False  # the objects of cluster.yaml are there, in a real API server
 
     @property

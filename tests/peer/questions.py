@@ -1,10 +1,10 @@
 """A question in words, and its reply in a form that two servers can be held against each other in.
 
-    NAME TYPE [CLASS] [+WORD...] [@PORT] [from=ADDRESS] [~ DIFFERENCE]
+    NAME TYPE [CLASS] [+WORD...] [@PORT] [from=ADDRESS[:PORT]] [~ DIFFERENCE]
 
 PORT is one of the Corefile's, ADDRESS one of 127.0.0.0/8. Words, as those of dig:
 
-    +tcp +notify +norec +cd +ad +noedns +dnssec +nsid +bufsize=N +subnet=PREFIX +option=CODE:HEX
+    +tcp +tls +notify +norec +cd +ad +noedns +dnssec +nsid +bufsize=N +subnet=PREFIX +option=CODE:HEX
 
 Of a reply count: the code, the flags AA TC RD RA AD CD, the records of each section with their TTLs, in answers the order of
 owners (an alias before what it leads to), and of EDNS whether it is there, DO, and its options but for extended errors. The order
@@ -42,7 +42,8 @@ class Question:
     message: dns.message.QueryMessage
     port: str  # of the Corefile; "" for its first
     client: str
-    tcp: bool
+    client_port: int  # 0 for any
+    transport: str  # udp, tcp, tls
 
     @property
     def is_transfer(self) -> bool:
@@ -67,12 +68,12 @@ class Reply(NamedTuple):
 def question(text: str) -> Question:
     """The question that a text asks; ValueError where it is none."""
     name, type, *words = text.partition("~")[0].split()
-    port, client, cls, plus = "", "", "IN", []
+    port, client, client_port, cls, plus = "", "", "", "IN", []
     for word in words:
         if word.startswith("@"):
             port = word[1:]
         elif word.startswith("from="):
-            client = word.removeprefix("from=")
+            client, _, client_port = word.removeprefix("from=").partition(":")
         elif word.startswith("+"):
             plus.append(word[1:])
         else:
@@ -82,7 +83,8 @@ def question(text: str) -> Question:
         message.authority.append(dns.rrset.from_text(name, 0, "IN", "SOA", ". . 1 0 0 0 0"))
     for word in plus:
         _with(message, word)
-    return Question(message, port, client, "tcp" in plus)
+    transport = next((word for word in ("tls", "tcp") if word in plus), "udp")
+    return Question(message, port, client, int(client_port or 0), transport)
 
 
 def _with(message: dns.message.Message, word: str) -> None:
@@ -100,7 +102,7 @@ def _with(message: dns.message.Message, word: str) -> None:
             message.use_edns(0, payload=int(value))
         case "nsid" | "subnet" | "option":
             message.use_edns(0, payload=1232, options=[*message.options, _option(word, value)])
-        case "tcp" | "noedns":
+        case "tcp" | "tls" | "noedns":
             pass
         case _:
             raise ValueError(f"+{word}")
@@ -120,9 +122,10 @@ def asked(question: Question, port: int, host: str = "127.0.0.1") -> list[dns.me
     """All messages of the reply; none where there is no reply."""
     if question.is_transfer:
         return _transferred(question, port, host)
-    ask = dns.query.tcp if question.tcp else dns.query.udp
+    ask = getattr(dns.query, question.transport)
+    how = {"verify": False} if question.transport == "tls" else {}
     try:
-        return [ask(question.message, host, WAIT, port, source=question.client or None)]
+        return [ask(question.message, host, WAIT, port, question.client or None, question.client_port, **how)]
     except (dns.exception.DNSException, OSError):
         return []
 

@@ -15,6 +15,7 @@ from benchmarks.servers import find_coredns
 from tests.peer.case import Case
 from tests.peer.questions import asked, question, Reply, seen
 from tests.support import ROOT
+from tests.support.certificates import Authority
 from tests.support.control_plane.plane import until
 from tests.support.mapped import Here
 from tests.support.ports import free_port
@@ -45,6 +46,10 @@ class Stage:
         self.place = Place(folder, f"kubeconfig {kubeconfig}" if kubeconfig else "")
         self.corefile = folder / "Corefile"
         self.corefile.write_text(self.place.mapped(case.corefile))
+        if case.certificate:
+            pair = Authority(folder).sign("dns.example")
+            (folder / "cert.pem").write_bytes(Path(pair.cert).read_bytes())
+            (folder / "key.pem").write_bytes(Path(pair.key).read_bytes())
         for name, text in case.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

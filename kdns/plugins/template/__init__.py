@@ -54,6 +54,10 @@ Metrics
     - `coredns_template_template_failures_total{server, zone, view, class, type, section, template}`: templates that failed.
     - `coredns_template_rr_failures_total{server, zone, view, class, type, section, template}`: what was no record.
 
+Differences
+    - Templates have what records need (no `define`, `break`, `html`), and what is wrong with them is refused at the start.
+    - Aliases are followed for all types.
+
 Examples
     Names that do not exist, with a reason:
 

@@ -25,6 +25,8 @@ Metrics
 
 Differences
     - A zone that is not here, or cannot be transferred, is NOTAUTH (RFC 5936 2.2.1).
+    - A cluster's zone has all that its names are answered with: NS records and their addresses, all endpoints, whole names of load
+      balancers, weights.
 
 Examples
     A cluster's zone for a server that is told of changes, and for whoever is in a network:

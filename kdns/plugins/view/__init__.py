@@ -36,6 +36,9 @@ Syntax
 Metrics
     None; NAME is the label `view` of others.
 
+Differences
+    - Expressions have no dates, no `reduce`, no JSON and Base64; a wrong type makes one false, it is no error at the start.
+
 Examples
     Other answers for a network:
 
