@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
-    lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-plugins bench-cluster bench-pauses \
+    calls lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-plugins bench-cluster bench-pauses \
     bench-pod bench-page soak rollout overload chaos clean
 
 setup: $(VENV)/.made
@@ -81,6 +81,10 @@ test-lowest: $(VENV)/.release
 $(VENV)/.release: $(VENV)/.made
 	$(BIN)/pip install --quiet --editable '.[release]'
 	touch $@
+
+# kdns/server/calls.py, of calls.h
+calls: setup
+	$(BIN)/python -m tests.support.calls
 
 # requirements/*.txt: what the image has, and what builds it, each with its hashes; the newest that pyproject.toml allows
 lock: $(VENV)/.release

@@ -4,6 +4,7 @@ in_flight.py   queries that wait
 backlog.py     and those that wait to be begun, under overload
 accept.py      connections, and how many
 sockets.py     addresses to listen on
+calls.py       what mmsg calls of the C library, made of calls.h
 mmsg.py        many datagrams for one system call
 udp.py         datagrams
 stream.py      a TCP connection

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 if sys.platform != "linux" or struct.calcsize("P") != 8:
     raise ImportError("recvmmsg is used on 64-bit Linux only")
 
-from cffi import FFI
+from kdns.server.calls import ffi
 
 MESSAGES = 64  # in a batch: more gain nothing
 HEAD = 512  # octets of each datagram that are read from Python at once
@@ -26,18 +26,6 @@ _IP_PKTINFO = 8
 Control = tuple[int, int, bytes]  # level, type, octets
 _SHORTS, _WORDS, _LONGS = 64 // 2, 64 // 4, 64 // 8  # struct mmsghdr has 64 octets
 
-ffi = FFI()
-ffi.cdef("""
-struct iovec { void *iov_base; size_t iov_len; };
-struct msghdr {
-    void *msg_name; unsigned msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;
-    void *msg_control; size_t msg_controllen; int msg_flags;
-};
-struct mmsghdr { struct msghdr msg_hdr; unsigned msg_len; };
-int recvmmsg(int, struct mmsghdr *, unsigned, int, void *);
-int sendmmsg(int, struct mmsghdr *, unsigned, int);
-int malloc_trim(size_t);
-""")
 _libc = ffi.dlopen(None)
 _new = ffi.new_allocator(should_clear_after_alloc=False)  # what is not touched takes no memory
 
