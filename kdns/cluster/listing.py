@@ -9,13 +9,12 @@ when they are asked for, there is no end of them: they are in no list.
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from kdns.cluster import members, records
 from kdns.cluster.answers import Answers, is_reverse, VERSION_RDATA, VERSION_TTL
-from kdns.cluster.asked import Asked
 from kdns.cluster.columns import endpoints, hostnames_of
 from kdns.cluster.members import Naming
 from kdns.cluster.objects import Port, Service, Slice
@@ -24,6 +23,9 @@ from kdns.dns.query import Query
 from kdns.dns.response import RRset
 from kdns.dns.types import A, AAAA, CNAME, NS, PTR, SRV, TXT
 from kdns.dns.zone import Apex
+
+if TYPE_CHECKING:
+    from kdns.cluster.asked import Asked
 
 STEP = 100  # records, and endpoints, of one step
 
@@ -55,7 +57,7 @@ class External(NamedTuple):
 
     apex: Apex
     naming: Naming
-    asked: Asked
+    asked: "Asked"
     own: str  # below it nobody else has names
     headless: bool  # are endpoints of headless Services in it?
 

@@ -55,6 +55,7 @@ INSTEAD = {  # what to do in place of words that are not served, those of the pa
     "etcd": _NOT_HERE + "forward these zones to a CoreDNS that keeps it",
     "nomad": _NOT_HERE + "forward these zones to a CoreDNS that keeps it",
     "grpc": _NOT_HERE + "write 'forward FROM tls://ADDRESS'",
+    "k8s_gateway": _NOT_HERE + "write 'k8s_external' with 'hostnames' and 'resources', beside 'kubernetes'",
 }
 WITHOUT_EFFECT = {  # taken, for answers are the same without
     "dnstap": "has no effect: no copy of queries is sent, log and prometheus say what was asked",

@@ -281,7 +281,7 @@ def test_a_right_that_is_missing_is_named(
 
 
 def test_ingresses_need_a_right_of_their_own(account: Path, at: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
-    """Without it all else is served; once it is given their names are. That there is no Gateway API is no matter."""
+    """Without it all else is served; once it is given their names are. The Gateway API may come later."""
     path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
     ingress: Object = {"kind": "Ingress", "apiVersion": "networking.k8s.io/v1"}
     ingress["metadata"] = {"name": "web", "namespace": "default"}
@@ -294,7 +294,34 @@ def test_ingresses_need_a_right_of_their_own(account: Path, at: Kubectl, plane: 
         at("apply", "--server-side", "-k", str(DEPLOY / "overlays/external-names"))
         at("patch", "ingress", "web", "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
         kdns.comes_to_say("192.0.2.1", "web.example.org", "A", 30)
+        at("apply", "-f", "-", text=text([resource_of_gateways("Gateway"), resource_of_gateways("HTTPRoute")]))
+        defined = [f"crd/{plural}.gateway.networking.k8s.io" for plural in ("gateways", "httproutes")]
+        at("wait", "--for=condition=established", *defined)
+        ours = {"apiVersion": "gateway.networking.k8s.io/v1", "metadata": {"name": "edge", "namespace": "default"}}
+        route = {"hostnames": ["api.example.org"], "parentRefs": [{"name": "edge"}]}
+        gateway = {**ours, "kind": "Gateway", "status": {"addresses": [{"type": "IPAddress", "value": "192.0.2.9"}]}}
+        at("apply", "-f", "-", text=text([gateway, {**ours, "kind": "HTTPRoute", "spec": route}]))
+        kdns.comes_to_say("192.0.2.9", "api.example.org", "A", 60)
+        at("delete", defined[0])
+        kdns.comes_to_say("NODATA", "api.example.org", "A", 60)
+        at("delete", defined[1])
         at("delete", "-k", str(DEPLOY / "overlays/external-names"))
+
+
+def resource_of_gateways(kind: str) -> Object:
+    """The definition of a kind of the Gateway API, as far as a server needs one to keep its objects."""
+    group, plural = "gateway.networking.k8s.io", f"{kind.lower()}s"
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    approved = {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/3328"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}", "annotations": approved},
+        "spec": {
+            "group": group, "scope": "Namespaced", "versions": [version],
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+        },
+    }  # fmt: skip
 
 
 def test_a_right_of_its_own_is_not_needed_twice(account: Path, at: Kubectl, tmp_path: Path) -> None:

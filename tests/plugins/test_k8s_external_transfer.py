@@ -8,6 +8,7 @@ import dns.message
 import dns.rdatatype
 import dns.versioned
 import pytest
+from msgspec.structs import replace
 
 from kdns.core.generation import Generation
 from tests.plugins.test_k8s_external import MANIFESTS as SERVICES
@@ -97,6 +98,6 @@ def test_a_change_has_a_later_serial_and_touches_what_is_told(tmp_path: Path) ->
 
 def test_a_wildcard_stands_for_no_name_that_a_service_has(tmp_path: Path) -> None:
     generation = serving(tmp_path, "hostnames")
-    source_of(generation).store.put(object_of(["192.0.2.5"], "*.shop.example.org")._replace(key="w/wild"))
+    source_of(generation).store.put(replace(object_of(["192.0.2.5"], "*.shop.example.org"), key="w/wild"))
     assert {"192.0.2.1", "192.0.2.7"} == said(generation, "web.shop.example.org.", "A")
     assert {"192.0.2.5"} == said(generation, "nobody.shop.example.org.", "A")
