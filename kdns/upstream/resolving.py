@@ -82,22 +82,27 @@ class Resolver(Kept):
         """Ask for each name when its time has come, for ever."""
         while True:
             now = time.monotonic()
-            await asyncio.gather(*(self._resolve(name) for name, due in self._due.items() if due <= now))
+            try:
+                await asyncio.gather(*(self._resolve(name) for name, due in self._due.items() if due <= now))
+            except Exception:
+                log.exception("upstreams could not be resolved")
             first.set()
             await asyncio.sleep(max(0.0, min(self._due.values()) - time.monotonic()))
 
     async def _resolve(self, name: str) -> None:
         """Ask for the addresses of a name; those of a family that cannot be had stay as they were."""
+        self._due[name] = time.monotonic() + AGAIN
         found = dict(zip((A, AAAA), await asyncio.gather(self._ask(name, A), self._ask(name, AAAA)), strict=True))
         for type, one in found.items():
             if not one.failure:
                 self._found[name, type] = one.addresses
-        failures = list(dict.fromkeys(one.failure for one in found.values() if one.failure))
-        every = [address for type in found for address in self._found.get((name, type), ())]
-        if not every:
-            failures = failures or ["it has no address"]
+        failures: list[str] = []
+        if not any(one.addresses for one in found.values()):
+            failures = list(dict.fromkeys(one.failure for one in found.values() if one.failure)) or ["it has no address"]
         self._tell(name, failures)
-        self._due[name] = time.monotonic() + (AGAIN if failures else min(max(min(f.ttl for f in found.values()), LEAST), MOST))
+        if not failures:
+            self._due[name] = time.monotonic() + min(max(min(one.ttl for one in found.values()), LEAST), MOST)
+        every = [address for type in found for address in self._found.get((name, type), ())]
         self._take(name, tuple(self._reachable(every, self._hosts[name])))
 
     async def _ask(self, name: str, type: int) -> _Found:
