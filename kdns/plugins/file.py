@@ -38,6 +38,7 @@ Differences
     - The SOA beside a denial has at most its own last field as TTL (RFC 2308 3); beside an alias that leads to nothing stands the
       SOA of its target's zone (RFC 2308 2.1).
     - ANY has one RRset (RFC 8482).
+    - A delegation has the addresses of all its name servers that the zone knows, not those below it alone (RFC 1034 6.2.6).
     - `$GENERATE` is refused.
 
 Examples

@@ -112,6 +112,7 @@ ACC.ARPA.               A     26.6.0.65
 ACC.ARPA.               MX    10 ACC.ARPA.
 USC-ISIC.ARPA.          CNAME C.ISI.EDU.
 73.0.0.26.IN-ADDR.ARPA. PTR   SRI-NIC.ARPA.
+52.0.0.10.IN-ADDR.ARPA. PTR   C.ISI.EDU.
 A.ISI.EDU.              A     26.3.0.103
 C.ISI.EDU.              A     10.0.0.52
 """,
@@ -119,6 +120,8 @@ C.ISI.EDU.              A     10.0.0.52
 sri-nic.arpa A         -> AA A 10.0.0.51; A 26.0.0.73;
 sri-nic.arpa MX        -> AA MX 0 SRI-NIC.ARPA.; + A 10.0.0.51; + A 26.0.0.73;
 sri-nic.arpa NS        -> AA ! SOA;
+sri-nic.arpa HINFO     -> AA HINFO "DEC-2060" "TOPS20";
+52.0.0.10.in-addr.arpa PTR -> AA PTR C.ISI.EDU.;
 sir-nic.arpa A         -> NXDOMAIN AA ! SOA;
 brl.mil A              -> ! mil. NS A.ISI.EDU.; ! mil. NS SRI-NIC.ARPA.; + a.isi.edu. A 26.3.0.103;
                        ... + sri-nic.arpa. A 10.0.0.51; + sri-nic.arpa. A 26.0.0.73;
@@ -172,7 +175,7 @@ edu NS             -> AA NS C.ISI.edu.; NS SRI-NIC.ARPA.;
 )
 
 WILDCARD = cases(
-    "example.",  # RFC 4592 2.2.1
+    "example.",  # RFC 4592 2.2.1, and the closest enclosers of 3.3.1
     """
 $TTL 3600
 example.                 SOA ns.example.com. host.example. 1 7200 1800 86400 300
@@ -198,6 +201,10 @@ sub.*.example TXT      -> AA TXT "this is not a wildcard";
 _telnet._tcp.host1.example SRV -> NXDOMAIN AA ! SOA;
 host.subdel.example A  -> ! subdel.example. NS ns.example.com.; ! subdel.example. NS ns.example.net.;
 ghost.*.example MX     -> NXDOMAIN AA ! SOA;
+_dns._udp.host2.example TXT -> NXDOMAIN AA ! SOA;
+_telnet._tcp.host3.example TXT -> AA TXT "this is a wildcard";
+_chat._udp.host3.example TXT   -> AA TXT "this is a wildcard";
+foobar.*.example TXT   -> NXDOMAIN AA ! SOA;
 _tcp.host2.example TXT -> AA ! SOA;
 host2.example TXT      -> AA ! SOA;
 x.host1.example TXT    -> NXDOMAIN AA ! SOA;

@@ -4,7 +4,7 @@
 
 PORT is one of the Corefile's, ADDRESS one of 127.0.0.0/8. Words, as those of dig:
 
-    +tcp +tls +notify +norec +cd +ad +noedns +dnssec +nsid +bufsize=N +subnet=PREFIX +option=CODE:HEX
+    +tcp +tls +opcode=N +norec +cd +ad +noedns +version=N +dnssec +nsid +bufsize=N +subnet=PREFIX +option=CODE:HEX
 
 Of a reply count: the code, the flags AA TC RD RA AD CD, the records of each section with their TTLs, in answers the order of
 owners (an alias before what it leads to), and of EDNS whether it is there, DO, and its options but for extended errors. The order
@@ -94,8 +94,10 @@ def _with(message: dns.message.Message, word: str) -> None:
             message.flags &= ~dns.flags.RD
         case "cd" | "ad":
             message.flags |= dns.flags.from_text(word)
-        case "notify":
-            message.set_opcode(dns.opcode.NOTIFY)
+        case "opcode":
+            message.set_opcode(dns.opcode.Opcode.make(int(value)))
+        case "version":
+            message.use_edns(int(value), payload=1232)
         case "dnssec":
             message.want_dnssec()
         case "bufsize":
