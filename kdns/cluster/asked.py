@@ -10,10 +10,12 @@ from kdns.cluster import records
 from kdns.cluster.balancers import External, kind_of
 from kdns.cluster.external import Outside
 from kdns.cluster.members import Naming
+from kdns.cluster.objects import Service
+from kdns.cluster.reasons import reason
 from kdns.cluster.records import Found
 from kdns.cluster.store import Store
 from kdns.dns import names
-from kdns.dns.response import Key, RRset
+from kdns.dns.response import ExtendedError, Key, RRset
 from kdns.dns.types import A, AAAA, ANY
 
 SERVICE = "Service"
@@ -58,15 +60,16 @@ class Asked:
                 if isinstance(name, str) and names.is_below(name, origin):
                     yield name
 
-    def why(self, name: str, origin: str) -> str:
-        """Why a name that is asked for has no address; empty where nobody asks for it, or it has one."""
+    def why(self, name: str, origin: str) -> ExtendedError | None:
+        """Why a name that is asked for has no address; None where nobody asks for it, or it has one."""
         for key in self._closest(name, origin)[0]:
             if not self._exposed(key.partition("/")[0]):
                 continue
             ways = list(self._ways(key))
             if not any(external and (external.addresses or external.names) for _, external in ways):
-                return f"{spoken(key)} asks for it and has no address yet" + _of_gateways(ways)
-        return ""
+                text, see = _of_gateways(ways)
+                return reason(f"{spoken(key)} asks for it and has no address yet{text}", f"see {_kubectl(see or key)}")
+        return None
 
     def account(self, name: str, origin: str) -> dict[str, Any]:
         """Who asks for a name, for a person."""
@@ -120,12 +123,29 @@ def spoken(key: str) -> str:
     return f"{kind or SERVICE} {name}"
 
 
-def _of_gateways(ways: list[tuple[str, External | None]]) -> str:
-    """What is wrong with the Gateways of a route; nothing of what has a load balancer of its own."""
+def unreached(service: Service) -> ExtendedError:
+    """Of a Service that cannot be reached from outside."""
+    if service.alias:
+        remedy = "give who asks for it the name that it stands for"
+        return reason(f"Service {service.key} is an ExternalName, which has no address", remedy)
+    remedy = "its type has to be LoadBalancer, with something that gives it an address, or set spec.externalIPs"
+    return reason(f"Service {service.key} has no address outside of the cluster (yet)", f"{remedy}: {_kubectl(service.key)}")
+
+
+def _kubectl(key: str) -> str:
+    """What shows an object to a person."""
+    place, _, kind = key.partition(" ")
+    namespace, _, name = place.partition("/")
+    return f"kubectl describe {(kind or SERVICE).lower()} {name} -n {namespace}"
+
+
+def _of_gateways(ways: list[tuple[str, External | None]]) -> tuple[str, str]:
+    """What is wrong with the Gateways of a route, and the one to look at; nothing of what has a load balancer of its own."""
     if not ways:
-        return ": no Gateway takes it"
+        return ": no Gateway takes it", ""
     said = [f"{spoken(of)} {'has none' if external is not None else 'does not exist'}" for of, external in ways if of]
-    return f": {', '.join(said)}" if said else ""
+    there = next((of for of, external in ways if of and external is not None), "")
+    return f": {', '.join(said)}" if said else "", there
 
 
 def _shown(external: External | None) -> str:

@@ -83,10 +83,9 @@ from msgspec.structs import replace
 
 from kdns.cluster import listing, records
 from kdns.cluster.answers import Answers, is_reverse
-from kdns.cluster.asked import Asked, of_type, SERVICE
+from kdns.cluster.asked import Asked, of_type, SERVICE, unreached
 from kdns.cluster.balancers import ASKING
 from kdns.cluster.members import Naming
-from kdns.cluster.reasons import OTHER
 from kdns.cluster.records import Found
 from kdns.cluster.store import CHANGED, Store
 from kdns.config.directive import Directive
@@ -159,8 +158,7 @@ class K8sExternal(Plugin):
             return Response(rcode=SERVFAIL, made=MADE, error=ExtendedError(NOT_READY, store.why_not))
         found, depends = self._look(query, origin, cluster)
         if not found.answer:
-            why = self._why(query, origin, cluster) if cluster.answers.reasons.wanted(query) else ""
-            error = ExtendedError(OTHER, why) if why else None
+            error = self._why(query, origin, found.exists, cluster) if cluster.answers.reasons.wanted(query) else None
             response = self._apexes[origin].negative(found.exists, store.serial, depends, error)
         else:
             response = Response(
@@ -202,11 +200,15 @@ class K8sExternal(Plugin):
     def _asked(self, cluster: Cluster) -> Asked:
         return Asked(cluster.store, cluster.answers.exposed, self._kinds)
 
-    def _why(self, query: Query, origin: str, cluster: Cluster) -> str:
-        """Why a name has nothing, as far as somebody asks for it."""
+    def _why(self, query: Query, origin: str, exists: bool, cluster: Cluster) -> ExtendedError | None:
+        """Why a name has no address: of those that somebody asks for, and of Services."""
         if query.type not in (A, AAAA):
-            return ""
-        return self._asked(cluster).why(query.name, origin)
+            return None
+        if (why := self._asked(cluster).why(query.name, origin)) is not None or exists:
+            return why
+        name, _, namespace = query.name.removesuffix("." + origin).partition(".")
+        service = cluster.store.services.get(f"{namespace}/{name}")
+        return None if service is None or not cluster.answers.exposed(namespace) else unreached(service)
 
     async def account(self, query: Query) -> Mapping[str, Any]:
         origin = self._fallthrough.zone(query.name)

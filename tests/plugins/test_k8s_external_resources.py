@@ -79,6 +79,15 @@ apiVersion: v1
 kind: Service
 metadata: {name: asks, namespace: shop, annotations: {external-dns.alpha.kubernetes.io/hostname: shop.example.org}}
 spec: {type: LoadBalancer, externalIPs: [192.0.2.30], ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: closed, namespace: shop}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: shop}
+spec: {type: ExternalName, externalName: example.com}
 """
 ALL = "resources Ingress HTTPRoute GRPCRoute TLSRoute"
 
@@ -133,12 +142,27 @@ def test_what_a_name_says(name: str, type: str, options: str, expected: list[str
     ("lost.example.org.", "TLSRoute shop/lost asks for it and has no address yet: Gateway shop/gone does not exist"),
     ("bank.example.org.", "HTTPRoute shop/squatter asks for it and has no address yet: no Gateway takes it"),
     ("nowhere.example.org.", ""),
+    ("closed.shop.example.org.", "Service shop/closed has no address outside of the cluster (yet)"),
+    ("alias.shop.example.org.", "Service shop/alias is an ExternalName, which has no address"),
 ])  # fmt: skip
 def test_why_a_name_has_no_address(name: str, expected: str, tmp_path: Path) -> None:
     generation = started(tmp_path, ALL)
     listener = next(iter(generation.listeners.values()))
     told = asyncio.run(explain(listener, Query(name, 1, edns=Edns(1232, False))))
     assert expected == told["why"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("lost.example.org.", "lost.example.org has no A record: TLSRoute shop/lost asks for it and has no address yet: "
+     "Gateway shop/gone does not exist; see kubectl describe tlsroute lost -n shop"),
+    ("closed.shop.example.org.", "closed.shop.example.org does not exist: Service shop/closed has no address outside of the "
+     "cluster (yet); its type has to be LoadBalancer, with something that gives it an address, or set spec.externalIPs: "
+     "kubectl describe service closed -n shop"),
+])  # fmt: skip
+def test_explain_ends_in_what_to_do(name: str, expected: str, tmp_path: Path) -> None:
+    generation = started(tmp_path, ALL)
+    told = asyncio.run(explain(next(iter(generation.listeners.values())), Query(name, 1, edns=Edns(1232, False))))
+    assert expected == told["sentence"]
 
 
 def test_explain_tells_who_asks_and_where_it_is_answered(tmp_path: Path) -> None:
@@ -166,7 +190,7 @@ def test_nobody_asks_for_them_where_no_option_does(tmp_path: Path, caplog: pytes
     assert {} == source_of(started(tmp_path, "hostnames")).store.entrances
     assert "not used: 1 GRPCRoute, 2 Gateway, 3 HTTPRoute, 3 Ingress, 1 TLSRoute" in caplog.text
     started(tmp_path, "resources Ingress")
-    assert "1 Service, 0 Pods, 3 Ingress in 1 namespace; not used: 1 GRPCRoute, 2 Gateway, 3 HTTPRoute, 1 TLSRoute" in caplog.text
+    assert "3 Services, 0 Pods, 3 Ingress in 1 namespace; not used: 1 GRPCRoute, 2 Gateway, 3 HTTPRoute, 1 TLSRoute" in caplog.text
 
 
 def packed(*texts: str) -> tuple[bytes, ...]:
