@@ -4,7 +4,7 @@
 
 PORT is one of the Corefile's, ADDRESS one of 127.0.0.0/8. Words, as those of dig:
 
-    +tcp +tls +opcode=N +norec +cd +ad +noedns +version=N +dnssec +nsid +bufsize=N +subnet=PREFIX +option=CODE:HEX
+    +tcp +tls +https +opcode=N +norec +cd +ad +noedns +version=N +dnssec +nsid +bufsize=N +subnet=PREFIX +option=CODE:HEX
 
 Of a reply count: the code, the flags AA TC RD RA AD CD, the records of each section with their TTLs, in answers the order of
 owners (an alias before what it leads to), and of EDNS whether it is there, DO, and its options but for extended errors. The order
@@ -30,6 +30,7 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+import httpx2
 
 WAIT = 3.0  # seconds for a reply
 TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
@@ -43,7 +44,7 @@ class Question:
     port: str  # of the Corefile; "" for its first
     client: str
     client_port: int  # 0 for any
-    transport: str  # udp, tcp, tls
+    transport: str  # udp, tcp, tls, https
 
     @property
     def is_transfer(self) -> bool:
@@ -83,7 +84,7 @@ def question(text: str) -> Question:
         message.authority.append(dns.rrset.from_text(name, 0, "IN", "SOA", ". . 1 0 0 0 0"))
     for word in plus:
         _with(message, word)
-    transport = next((word for word in ("tls", "tcp") if word in plus), "udp")
+    transport = next((word for word in ("https", "tls", "tcp") if word in plus), "udp")
     return Question(message, port, client, int(client_port or 0), transport)
 
 
@@ -104,7 +105,7 @@ def _with(message: dns.message.Message, word: str) -> None:
             message.use_edns(0, payload=int(value))
         case "nsid" | "subnet" | "option":
             message.use_edns(0, payload=1232, options=[*message.options, _option(word, value)])
-        case "tcp" | "tls" | "noedns":
+        case "tcp" | "tls" | "https" | "noedns":
             pass
         case _:
             raise ValueError(f"+{word}")
@@ -125,10 +126,11 @@ def asked(question: Question, port: int, host: str = "127.0.0.1") -> list[dns.me
     if question.is_transfer:
         return _transferred(question, port, host)
     ask = getattr(dns.query, question.transport)
-    how = {"verify": False} if question.transport == "tls" else {}
+    how = {"verify": False} if question.transport in ("tls", "https") else {}
+    host = f"https://{host}:{port}/dns-query" if question.transport == "https" else host
     try:
         return [ask(question.message, host, WAIT, port, question.client or None, question.client_port, **how)]
-    except (dns.exception.DNSException, OSError):
+    except (dns.exception.DNSException, OSError, httpx2.HTTPError):
         return []
 
 
