@@ -208,7 +208,7 @@ def test_a_server_that_is_away_is_said_to_be_and_found_again(tmp_path: Path) -> 
         with kdns.testing.serve(corefile=corefile):
             browser.open(url(corefile))
             browser.until("live", STATE)
-        browser.until(lambda text: "does not answer since" in text, STATE)
+        browser.until(lambda text: "has not answered since" in text, STATE)
         with kdns.testing.serve(corefile=corefile):
             browser.until("live", STATE)
             browser.run("document.querySelector('#pause').click()")

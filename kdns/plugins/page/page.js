@@ -233,7 +233,7 @@ async function poll() {
     if (!paused) tell("live", "live");
   } catch (error) {
     away += 1;
-    if (away === 2) tell("away", `the server does not answer since ${new Date().toLocaleTimeString()}, trying again`);
+    if (away === 2) tell("away", `the server has not answered since ${new Date().toLocaleTimeString()}, trying again`);
   }
   clearTimeout(timer);
   timer = setTimeout(poll, Math.min(BACK_OFF, EVERY * Math.max(1, away)));
