@@ -19,7 +19,6 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks.cluster import namespace
 from benchmarks.control_plane import A, changes, changing, Etcd, loaded, question, rest, touched
@@ -55,7 +54,7 @@ def serve(conf: Path) -> None:
     """kdns, and a line of its longest pieces of work for each SIGUSR2."""
     from kdns.server import run
 
-    longest = {"ms": 0.0, "of": "", "gc": 0.0}
+    longest = {"ms": 0.0, "of": "", "gc": 0.0, "generation": 0}
     step: Callable[[asyncio.Handle], None] = asyncio.Handle._run  # type: ignore[attr-defined]
     began = [0.0]
 
@@ -66,15 +65,15 @@ def serve(conf: Path) -> None:
         if took > float(longest["ms"]):
             longest.update(ms=took, of=repr(handle))
 
-    def collected(phase: str, _: Any) -> None:
+    def collected(phase: str, of: dict[str, int]) -> None:
         if phase == "start":
             began[0] = time.thread_time()
-        else:
-            longest["gc"] = max(float(longest["gc"]), 1000 * (time.thread_time() - began[0]))
+        elif (took := 1000 * (time.thread_time() - began[0])) > float(longest["gc"]):
+            longest.update(gc=took, generation=of["generation"])
 
     def say() -> None:
         print(json.dumps(longest), flush=True)
-        longest.update(ms=0.0, of="", gc=0.0)
+        longest.update(ms=0.0, of="", gc=0.0, generation=0)
 
     text = conf.read_text()
 
@@ -107,7 +106,8 @@ class Measured:
         found = json.loads(line)
         late = found["ms"] > WANTED
         self.over += late
-        print(f"| {what} | {found['ms']:.1f} | {found['gc']:.1f} |" + (f" {found['of'][:150]}" if late else ""), flush=True)
+        collector = f"{found['gc']:.1f} ({found['generation']})"
+        print(f"| {what} | {found['ms']:.1f} | {collector} |" + (f" {found['of'][:150]}" if late else ""), flush=True)
 
 
 def measure(plane: ControlPlane, folder: Path) -> int:
@@ -119,7 +119,7 @@ def measure(plane: ControlPlane, folder: Path) -> int:
     command = [sys.executable, "-m", "benchmarks.pauses", "--serve", str(conf)]
     snapshot = folder / "state" / "snapshot"
     names = write(folder / "names", distinct(0))
-    print("| what | longest piece, ms | of garbage, ms |\n| --- | ---: | ---: |")
+    print("| what | longest piece, ms | of garbage, ms (generation) |\n| --- | ---: | ---: |")
     with Server(command, folder, port, PROBE) as server:
         seen = Measured(server)
         until(snapshot.exists, "the first snapshot", 60)

@@ -1,7 +1,8 @@
 """The entries of the memo, and which of them depend on what. No I/O.
 
 There are many, so each is small: what entries have in common they share, and most keys have one entry or a few. A key that
-very many depend on (`app/local`, which every search list misses) lets go of one as fast as of the only one.
+very many depend on (`app/local`, which every search list misses) lets go of one as fast as of the only one. The garbage
+collector need not look at any of it: there are no cycles.
 """
 
 from typing import Any
@@ -39,7 +40,7 @@ class Many:
 
     __slots__ = ("depends", "entries")
 
-    def __init__(self, few: list[Entry]) -> None:
+    def __init__(self, few: tuple[Entry, ...]) -> None:
         self.depends = few[0].depends
         self.entries = {entry.key: entry for entry in few}
 
@@ -55,7 +56,7 @@ class Dependents:
     """Entries by what they depend on, and no others."""
 
     def __init__(self) -> None:
-        self._by_key: dict[Key, Entry | list[Entry] | Many] = {}
+        self._by_key: dict[Key, Entry | tuple[Entry, ...] | Many] = {}
 
     def add(self, entry: Entry) -> None:
         """Its `depends` may become another's, which is equal: most that depend on one thing do so alike."""
@@ -65,28 +66,27 @@ class Dependents:
                 self._by_key[key] = entry
                 continue
             if isinstance(there, Entry):
-                there = self._by_key[key] = [there]
+                there = (there,)
             kin = there.depends if isinstance(there, Many) else there[0].depends
             if kin == entry.depends:
                 entry.depends = kin
             if isinstance(there, Many):
                 there.entries[entry.key] = entry
-            elif len(there) < FEW:
-                there.append(entry)
             else:
-                self._by_key[key] = Many([*there, entry])
+                there = (*there, entry)
+                self._by_key[key] = there if len(there) <= FEW else Many(there)
 
     def remove(self, entry: Entry) -> None:
         for key in entry.depends:
             there = self._by_key.get(key)
             if isinstance(there, Many):
                 there.entries.pop(entry.key, None)
-            elif isinstance(there, list) and entry in there:
-                there.remove(entry)
+            elif isinstance(there, tuple):
+                there = self._by_key[key] = tuple([each for each in there if each is not entry])
             if there is entry or (there is not None and not isinstance(there, Entry) and not len(there)):
                 del self._by_key[key]
 
-    def pop(self, key: Key) -> list[Entry] | Many:
+    def pop(self, key: Key) -> tuple[Entry, ...] | Many:
         """All that depend on a key. They are here no longer by this key; `remove` takes them from others."""
         there = self._by_key.pop(key, None)
-        return [] if there is None else [there] if isinstance(there, Entry) else there
+        return () if there is None else (there,) if isinstance(there, Entry) else there

@@ -140,7 +140,7 @@ class Memo:
         self.changes += 1
         for key in keys:
             there = self._dependents.pop(key)
-            if isinstance(there, list):
+            if isinstance(there, tuple):
                 self._bury_all(there)
             elif len(there) <= SLICE:
                 self._bury_all(there.take(SLICE))
@@ -151,7 +151,7 @@ class Memo:
             self._choose_find()
             self._bury_slice()
 
-    def _bury_all(self, entries: list[Entry]) -> None:
+    def _bury_all(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             self._bury(entry)
 
