@@ -19,7 +19,6 @@ from kdns.cluster.store import Store
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import RRset
-from kdns.dns.types import LARGEST_UDP
 from kdns.errors import KdnsError
 
 MOST = 200  # endpoints that are shown of a slice
@@ -49,17 +48,12 @@ async def account(answers: Answers, source: Source, name: str, origin: str) -> d
 
 
 def meant(answers: Answers, query: Query) -> str:
-    """The name of a Service that this one is short for, as a search list makes it; empty where it is none's."""
-    if len(names.labels(query.name)) == 1:
-        label, store = query.name.rstrip("."), answers.store
-        short = [f"{label}.{namespace}." for namespace in store.namespaces if f"{namespace}/{label}" in store.services]
-    else:
-        short = [query.name.removesuffix("svc.")]
-    for name in short:
-        whole = query.about(f"{name}svc.{answers.origin.lstrip('.')}", query.type)
-        if answers.look(whole, answers.origin, LARGEST_UDP).answer:
-            return whole.name
-    return ""
+    """The name at or below a Service that this one is short for, as a search list makes it; empty where it is none's."""
+    labels, store = names.labels(query.name.removesuffix("svc.")), answers.store
+    if len(labels) == 1:
+        labels += [namespace for namespace in store.namespaces if f"{namespace}/{labels[0]}" in store.services][:1]
+    known = len(labels) > 1 and f"{labels[-1]}/{labels[-2]}" in store.services
+    return f"{'.'.join(labels)}.svc.{answers.origin.lstrip('.')}" if known else ""
 
 
 async def _provenance(slices: list[dict[str, Any]], source: Source, key: str) -> Mapping[str, Any]:
