@@ -1,6 +1,6 @@
 """Faults at random under load, a model beside it: `python -m benchmarks.chaos --minutes 60`.
 
-One server with three sorts of names: a cluster's from an API server (tests/support/fake_apiserver.py), a zone from manifests
+One server with three sorts of names: a cluster's from an API server (kdns/testing/apiserver.py), a zone from manifests
 large enough for a loader of its own, all others from an upstream. In *rounds*: some seconds in which things go wrong, then all
 is mended, what the model says must come to be true, and some seconds in which each change must be answered within a second.
 
@@ -31,10 +31,10 @@ from benchmarks.faults import CLUSTER, LIBFAKETIME, OUTSIDE, World
 from benchmarks.servers import Server
 from kdns import cli
 from kdns.cluster.apiserver import source
-from tests.support.fake_apiserver import FakeApiServer
+from kdns.testing.apiserver import FakeApiServer
+from kdns.testing.upstream import FakeUpstream
 from tests.support.processes import said
 from tests.support.running import Client
-from tests.support.upstream import FakeUpstream
 
 TROUBLE, CALM = 8.0, 4.0  # seconds of a round
 MENDED = 45.0  # seconds until all must be as the model says: the longest pause of a reflector is 30

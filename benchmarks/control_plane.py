@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster import items, namespace, service
+from kdns.testing.ports import free_ports
 from tests.support.control_plane.plane import ControlPlane, stored, until
 from tests.support.control_plane.programs import cache_folder, GO
-from tests.support.ports import free_ports
 
 COREDNS = "github.com/coredns/coredns@v1.15.0"
 COREFILE = """

@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from benchmarks.servers import Server
-from tests.support import api_faults
-from tests.support.fake_apiserver import ANY, FakeApiServer
-from tests.support.ports import free_port
-from tests.support.upstream import address, answer, Asked, FakeUpstream, Step
+from kdns.testing import faults as api_faults
+from kdns.testing.apiserver import ANY, FakeApiServer
+from kdns.testing.ports import free_port
+from kdns.testing.upstream import address, answer, Asked, FakeUpstream, Step
 
 CLUSTER, FILES, OUTSIDE = 40, 800, 200  # names of each sort
 SEEN = 1.0  # seconds from a change to its answer, while all is well

@@ -36,7 +36,7 @@ from kdns.dns.query import Address, Transport
 from kdns.plugins.page import onlooker
 from kdns.plugins.page.figures import EVERY, SHARE
 from kdns.server.load import load
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 
 SERVICES = 10_000
 HERE = Address("127.0.0.1", 53)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.loads import FORWARDED_HOT, FORWARDED_NEW, HOT_NAMES, Load, PROBE, zones
 from benchmarks.servers import compiler, echo, find, find_coredns, knot, limited, nsd, PINNED, Server, unbound
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 
 LIMIT = 170 << 20  # octets: what kubeadm's Pods of CoreDNS may have
 LOG = "\n    log . combined"

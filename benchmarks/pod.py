@@ -20,9 +20,9 @@ from benchmarks.cluster import items
 from benchmarks.control_plane import cpu, loaded, rest
 from benchmarks.load import load, wire, write
 from benchmarks.manifests import distinct_names
+from kdns.testing.ports import free_ports
 from tests.support.control_plane.plane import ControlPlane
 from tests.support.pod import Image, Pod
-from tests.support.ports import free_ports
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 COREFILE = """

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.load import load, Loaded, write
 from benchmarks.servers import Server
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 
 NAMES = ("web.prod", "kubernetes.default", "nothere.prod")
 COREFILE = """.:{port} {{

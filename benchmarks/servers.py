@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.load import wire
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 COREDNS = "github.com/coredns/coredns@v1.15.0"

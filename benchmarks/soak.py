@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from benchmarks.load import load, Loaded, loader, write
 from benchmarks.servers import corefile, Server, upstream
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 
 NAMES = 200_000
 QUERIES = 5_000_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import ports
+from kdns.testing import ports
 
 pytest.register_assert_rewrite("tests.support.processes")
 

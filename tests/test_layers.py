@@ -15,7 +15,9 @@ ROOT = Path(kdns.__file__).parent
 FOLDERS = [  # the lowest first
     "errors", "dns", "config", "core", "cluster upstream", "plugins", "server", "commands", "cli testing", "__main__ pytest_plugin",
 ]  # fmt: skip
-ORDERED = ["dns", "config", "core", "cluster", "cluster/apiserver", "cluster/manifests", "upstream", "server", "commands"]
+ORDERED = [
+    "dns", "config", "core", "cluster", "cluster/apiserver", "cluster/manifests", "upstream", "server", "commands", "testing",
+]  # fmt: skip
 MODULES = sorted(ROOT.rglob("*.py"))
 NO_FILES = ("errors", "dns", "config", "core")  # neither sockets nor files
 READS_FILES = {("core", "files"), ("core", "lines")}

@@ -146,9 +146,10 @@ def code_blocks(text: str) -> dict[str, str]:
 def test_the_example_of_the_manual_runs_as_it_stands(installed: Path, tmp_path: Path) -> None:
     for name, code in code_blocks((ROOT / "docs" / "testing.md").read_text()).items():
         (tmp_path / name).write_text(code)
-    assert {"cluster.yaml", "test_names.py", "test_async.py"} == {path.name for path in tmp_path.iterdir()}
+    tests = {"test_names.py", "test_async.py", "test_upstream.py", "test_api_server.py"}
+    assert {"cluster.yaml", *tests} == {path.name for path in tmp_path.iterdir()}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "--strict-markers", "-p", "no:cacheprovider"]
     environment = {"PYTHONPATH": str(installed), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    assert "6 passed" in done.stdout

@@ -10,19 +10,21 @@ Everything that kdns imports is imported, wherever in it the import stands, and 
 
 import ast
 import importlib
+import shutil
 import sys
 import sysconfig
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 PART_BY_PART = {"kubernetes"}
-FOR_TESTS = ("testing.py", "pytest_plugin.py")  # of kdns: what other projects' tests use
+FOR_TESTS = ("testing", "pytest_plugin.py")  # of kdns: what other projects' tests use
 SITE = Path(sysconfig.get_path("purelib"))
 
 
 def main() -> None:
     for name in FOR_TESTS:
-        (SITE / "kdns" / name).unlink()
+        path = SITE / "kdns" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     executed = imports_of("kdns")
     for distribution in list(distributions(path=[str(SITE)])):
         name = f"{distribution.name} {distribution.version}"

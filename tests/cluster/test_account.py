@@ -16,9 +16,9 @@ from kdns.cluster.manifests.source import Manifests
 from kdns.cluster.objects import Metadata
 from kdns.cluster.store import Store
 from kdns.errors import KdnsError, SourceError
+from kdns.testing import faults
+from kdns.testing.apiserver import FakeApiServer, Fault
 from tests.cluster.apiserver.test_source import source
-from tests.support import api_faults as faults
-from tests.support.fake_apiserver import FakeApiServer, Fault
 from tests.support.notation import Cluster
 
 TOWN = """

@@ -21,7 +21,7 @@ from kdns.dns import master
 from kdns.dns.encoding import encode
 from kdns.dns.query import Edns, Query, Transport
 from kdns.dns.zone import Zone
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 from tests.support.processes import comes_to
 
 NSD = shutil.which("nsd", path="/usr/sbin:/usr/local/sbin:/usr/bin")

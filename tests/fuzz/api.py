@@ -18,10 +18,10 @@ from kdns.cluster.apiserver.snapshot import sound
 from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
 from kdns.errors import Refused
+from kdns.testing.messages import bookmark_event, error_event
 from tests.fuzz.judging import Cost
 from tests.fuzz.mutation import mutated
 from tests.support import TOWN
-from tests.support.fake_apiserver import bookmark_event, error_event
 
 AT_ONCE = Timing(first=0, unreachable=0, refused=0, retry_after=0)
 PIECE = 700  # octets

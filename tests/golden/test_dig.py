@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kdns.testing.ports import free_port
 from tests import support
-from tests.support.ports import free_port
 
 TOWN = support.TOWN / "objects.json"
 SEARCH = "prod.svc.cluster.local svc.cluster.local cluster.local corp.example.com"

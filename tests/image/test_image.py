@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from kdns import __version__
+from kdns.testing.ports import free_ports
 from tests.support import ROOT
 from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane
 from tests.support.pod import Image, MEMORY, Pod
-from tests.support.ports import free_ports
 from tests.support.processes import granted
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(1200)]  # building takes a minute, on a slow machine several

@@ -26,11 +26,11 @@ import pytest
 
 from benchmarks.load import Loaded, read_dnsperf, write
 from benchmarks.servers import find_coredns
+from kdns.testing.ports import free_ports
 from tests.live.test_golden_live import differences, Row, rows, seen
 from tests.support import ROOT, TOWN
 from tests.support.control_plane.plane import ControlPlane, until
 from tests.support.mapped import upstream
-from tests.support.ports import free_ports
 
 COREFILE = """.:{port} {{
     bind 127.0.0.1

@@ -14,9 +14,9 @@ import dns.rdatatype
 import dns.reversename
 import pytest
 
+from kdns.testing.ports import free_ports
 from tests.support import TOWN
 from tests.support.control_plane.plane import ControlPlane, SERVICE_RANGE
-from tests.support.ports import free_ports
 from tests.support.processes import Kdns
 
 OPTIONS = {

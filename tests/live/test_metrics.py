@@ -11,10 +11,10 @@ import dns.query
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from kdns.testing.ports import free_ports
 from tests.support.control_plane.plane import ControlPlane
 from tests.support.deploying import DEPLOY
 from tests.support.mapped import upstream
-from tests.support.ports import free_ports
 from tests.support.processes import comes_to, endpoint_slice, Kdns, pod, service, ZONE
 
 COREFILE = """

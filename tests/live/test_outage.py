@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from kdns.testing.ports import free_ports
 from tests.support.control_plane.plane import ControlPlane, stored, until
 from tests.support.control_plane.rest import Object
-from tests.support.ports import free_ports
 from tests.support.processes import (
     Asking,
     CLUSTER,

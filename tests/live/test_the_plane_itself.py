@@ -14,13 +14,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support import api_faults as faults
+from kdns.testing import faults
+from kdns.testing.apiserver import ANY, FakeApiServer, Fault, Kind, LIST, WATCH
+from kdns.testing.faults import HalfHandshake
+from kdns.testing.messages import bookmark_event
 from tests.support import ROOT
-from tests.support.api_faults import HalfHandshake
 from tests.support.control_plane import programs
 from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane, until
 from tests.support.control_plane.rest import ApiError
-from tests.support.fake_apiserver import ANY, bookmark_event, FakeApiServer, Fault, Kind, LIST, WATCH
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.servers import find_coredns
+from kdns.testing.ports import free_port
 from tests.peer.case import Case
 from tests.peer.questions import asked, question, Reply, seen
 from tests.support import ROOT
 from tests.support.certificates import Authority
 from tests.support.control_plane.plane import until
 from tests.support.mapped import Here
-from tests.support.ports import free_port
 
 READY = 20.0  # seconds until the first answer
 LEVEL = re.compile(r"^\S* ?\[(?:INFO|ERROR|WARNING|DEBUG)\] ")

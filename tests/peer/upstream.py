@@ -14,7 +14,7 @@ import dns.flags
 import dns.rdataclass
 import dns.rdatatype
 
-from tests.support.upstream import answer, Asked, FakeUpstream, Step
+from kdns.testing.upstream import answer, Asked, FakeUpstream, Step
 
 
 class Script:

@@ -24,10 +24,11 @@ from kdns.errors import UpstreamError
 from kdns.plugins.forward import Forward
 from kdns.plugins.forward.options import Options
 from kdns.server.load import load
+from kdns.testing.upstream import address, answer, Asked, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
 from kdns.upstream.targets import Target, Tls
 from kdns.upstream.upstream import Exclusion, Terms
+from tests.support.certificates import certificate
 from tests.support.configured import answers, ask, in_block, refused
-from tests.support.upstream import address, answer, Asked, certificate, Close, Elsewhere, FakeUpstream, Half, Script, Step, with_id
 
 UNBOUND = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
 

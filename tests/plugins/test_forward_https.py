@@ -23,9 +23,9 @@ from kdns.plugins.forward import Forward
 from kdns.server.load import load
 from kdns.upstream import https
 from kdns.upstream.upstream import Upstream
+from tests.support.certificates import certificate
 from tests.support.configured import answers, ask, in_block
 from tests.support.https_upstream import address, Asked, GoAway, honest, HttpsUpstream, Reset, Said, Script, Step
-from tests.support.upstream import certificate
 
 UNBOUND = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
 

@@ -13,10 +13,11 @@ from kdns.core.generation import Generation
 from kdns.core.plugin import Kept
 from kdns.plugins.forward import Forward
 from kdns.server.load import load, notes
+from kdns.testing.upstream import answer, Asked, FakeUpstream, Script, Step
 from kdns.upstream import resolving
 from kdns.upstream.upstream import Upstream
+from tests.support.certificates import certificate
 from tests.support.configured import answers, ask, in_block
-from tests.support.upstream import answer, Asked, certificate, FakeUpstream, Script, Step
 
 
 @asynccontextmanager

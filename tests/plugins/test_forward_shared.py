@@ -14,8 +14,8 @@ import pytest
 from kdns.core.generation import Generation
 from kdns.dns.query import Transport
 from kdns.server.load import load
+from kdns.testing.upstream import answer, Asked, FakeUpstream, Script, Step
 from tests.support.configured import answers, ask, in_block, refused
-from tests.support.upstream import answer, Asked, FakeUpstream, Script, Step
 
 
 @asynccontextmanager

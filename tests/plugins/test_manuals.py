@@ -13,12 +13,12 @@ from kdns.cluster.apiserver import source as apiserver
 from kdns.core.generation import Generation
 from kdns.errors import CorefileError
 from kdns.server.run import Server
+from kdns.testing.apiserver import FakeApiServer
+from kdns.testing.ports import free_port
 from kdns.upstream.resolving import Resolver
 from kdns.upstream.upstream import Upstream
 from tests.support import ROOT
 from tests.support.certificates import Authority
-from tests.support.fake_apiserver import FakeApiServer
-from tests.support.ports import free_port
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
 SECTIONS = ("Description", "Syntax", "Metrics", "Examples")

@@ -19,9 +19,9 @@ from kdns.plugins.page import _is_loopback, figures, FILES, onlooker, questions
 from kdns.plugins.page.values import LONGEST, MOST, octets_of
 from kdns.server.load import load, notes
 from kdns.server.run import Server
+from kdns.testing.upstream import address, FakeUpstream
 from tests.support.configured import in_block
 from tests.support.running import Client, serving
-from tests.support.upstream import address, FakeUpstream
 
 MANIFESTS = """
 apiVersion: v1

@@ -12,8 +12,8 @@ import pytest
 
 import kdns.testing
 from kdns.plugins.page import onlooker
+from kdns.testing.ports import free_port
 from tests.support.browser import Browser, missing
-from tests.support.ports import free_port
 
 if missing():
     if os.environ.get("CI") == "true":

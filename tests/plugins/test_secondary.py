@@ -16,8 +16,8 @@ import pytest
 from kdns.plugins.secondary import copy
 from kdns.plugins.transfer import notices
 from kdns.server.run import Server
+from kdns.testing.ports import free_port
 from tests.support.configured import refused
-from tests.support.ports import free_port
 from tests.support.running import serving
 
 TOP = "$TTL 60\n@ SOA ns host {serial} {refresh} {retry} {expire} 30\n@ NS ns\n"

@@ -17,7 +17,7 @@ from kdns.core.plugin import Kept
 from kdns.errors import KdnsError
 from kdns.server.load import load, summary
 from kdns.server.run import Server
-from tests.support import ports
+from kdns.testing import ports
 from tests.support.stage import address_of, addresses, answering, arranging, ask, client, Fixed, known, question, Words
 
 COREFILE = ".:{port} {{\n  bind 127.0.0.1\n  {plugin}\n}}\n"

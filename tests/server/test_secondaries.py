@@ -13,7 +13,7 @@ from kdns.cluster.objects import Service
 from kdns.dns import names, transfer
 from kdns.plugins.kubernetes import Kubernetes
 from kdns.plugins.transfer import notices
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 from tests.support.running import serving
 from tests.support.secondaries import changes, cluster, DIG, dig, PROGRAMS, secondary
 

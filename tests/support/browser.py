@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.ports import free_port
+from kdns.testing.ports import free_port
 
 START = 20.0  # seconds that the driver has until it answers
 WITHIN = 10.0  # seconds that `until` waits

@@ -1,5 +1,6 @@
 """Certificates for tests: an authority, and what it signs, made by openssl."""
 
+import ssl
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +60,19 @@ class Authority:
             *dates, "-in", request, "-out", made.cert,
         )  # fmt: skip
         return made
+
+
+def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, str]:
+    """A server's context with a certificate that it signed itself for a name and 127.0.0.1, and that certificate's file."""
+    cert, key = folder / f"{name}.crt", folder / f"{name}.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context, str(cert)
 
 
 def _openssl(*words: str | Path) -> None:

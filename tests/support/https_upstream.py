@@ -14,8 +14,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 
-from tests.support.upstream import answer
-from tests.support.upstream import Asked as Question
+from kdns.testing.upstream import answer
+from kdns.testing.upstream import Asked as Question
 
 
 @dataclass

@@ -23,11 +23,11 @@ import dns.query
 import dns.rdatatype
 import yaml
 
+from kdns.testing.ports import free_ports
+from kdns.testing.upstream import answer, Asked, FakeUpstream, Step
 from tests.support import ROOT
 from tests.support.control_plane.rest import Object
-from tests.support.ports import free_ports
 from tests.support.processes import Kdns, said
-from tests.support.upstream import answer, Asked, FakeUpstream, Step
 
 MANIFESTS = ROOT / "zones" / "cluster.yaml"
 HTTP = ("health", "ready", "prometheus")

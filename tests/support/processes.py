@@ -28,9 +28,9 @@ import dns.rcode
 import dns.rdatatype
 import dns.reversename
 
+from kdns.testing.ports import free_ports
 from tests.support.control_plane.plane import ControlPlane, until
 from tests.support.control_plane.rest import Api, ApiError, Object
-from tests.support.ports import free_ports
 
 CLUSTER = """
 .:$port {

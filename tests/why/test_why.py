@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from kdns import cli
+from kdns.testing.upstream import answer, Asked, FakeUpstream, Step
 from tests.support.running import serving
-from tests.support.upstream import answer, Asked, FakeUpstream, Step
 
 CASES = sorted((Path(__file__).parent / "clusters").glob("*.yaml"))
 COREFILE = """.:0 {{

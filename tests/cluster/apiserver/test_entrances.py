@@ -9,9 +9,9 @@ import pytest
 from kdns.cluster.apiserver.source import Connection
 from kdns.cluster.balancers import Entrance, External
 from kdns.dns import names
+from kdns.testing import faults
+from kdns.testing.apiserver import FakeApiServer
 from tests.cluster.apiserver.test_source import source, until
-from tests.support import api_faults as faults
-from tests.support.fake_apiserver import FakeApiServer
 
 INGRESS = {
     "metadata": {"name": "web", "namespace": "shop"}, "spec": {"rules": [{"host": "web.example.org"}]},

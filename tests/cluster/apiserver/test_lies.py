@@ -31,10 +31,11 @@ from kdns.cluster.objects import (
 )
 from kdns.core.lines import Lines, Writer
 from kdns.errors import masked, one_line, Refused, SourceError
+from kdns.testing import faults
+from kdns.testing.apiserver import Exchange, FakeApiServer, Fault
+from kdns.testing.messages import bookmark_event
 from tests.cluster.apiserver.test_reflector import service
 from tests.cluster.apiserver.test_source import kubeconfig, source, until
-from tests.support import api_faults as faults
-from tests.support.fake_apiserver import bookmark_event, Exchange, FakeApiServer, Fault
 
 # ---------------------------------------------------------------- pages
 

@@ -17,8 +17,8 @@ from kdns.cluster.apiserver.source import ApiServer, Connection
 from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
 from kdns.errors import SourceError
-from tests.support import api_faults as faults
-from tests.support.fake_apiserver import ANY, FakeApiServer, Fault, Kind, LIST, WATCH
+from kdns.testing import faults
+from kdns.testing.apiserver import ANY, FakeApiServer, Fault, Kind, LIST, WATCH
 
 QUICK = Timing(settle=0.1, silence=0.2, first=0.01, unreachable=0.05, refused=0.1, retry_after=1.0, lasts=60.0)
 

@@ -23,8 +23,8 @@ from kdns.cluster.balancers import Entrance, External
 from kdns.cluster.objects import joined, Namespace, Pod, Port, Selection, Service, Slice, Stored
 from kdns.cluster.store import Store
 from kdns.dns import names
+from kdns.testing.apiserver import FakeApiServer
 from tests.cluster.apiserver.test_reflector import QUICK, service
-from tests.support.fake_apiserver import FakeApiServer
 
 HTTP = (Port("http", 80, "tcp"),)
 OBJECTS: tuple[Stored, ...] = (

@@ -25,11 +25,11 @@ from kdns.cluster.objects import Selection
 from kdns.cluster.store import Store
 from kdns.core.metrics import Metrics
 from kdns.errors import SourceError
+from kdns.testing import faults
+from kdns.testing.apiserver import FakeApiServer, Fault
+from kdns.testing.ports import free_ports
 from tests.cluster.apiserver.test_reflector import QUICK, service, slice_
-from tests.support import api_faults as faults
 from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane
-from tests.support.fake_apiserver import FakeApiServer, Fault
-from tests.support.ports import free_ports
 
 
 def source(

@@ -32,9 +32,9 @@ from typing import Self
 
 import yaml
 
+from kdns.testing.ports import free_ports
 from tests.support.control_plane.programs import find_or_build, find_or_skip
 from tests.support.control_plane.rest import Api, Object
-from tests.support.ports import free_ports
 
 SERVICE_RANGE = "10.96.0.0/12,fd00:96::/112"
 USERS = {

@@ -16,31 +16,29 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import yaml
 from aiohttp import web
 
-from tests.support.ports import free_ports
+from kdns.testing.messages import (
+    bookmark_event,
+    change_event,
+    error_event,
+    group_path,
+    Object,
+    octets_of,
+    RESOURCES,
+    status,
+    TOO_OLD,
+)
+from kdns.testing.ports import free_ports
 
-Object = dict[str, Any]
 Kind = Literal["list", "page", "watch", "stream"]  # page: a list that goes on; stream: a watch with sendInitialEvents
 LIST: tuple[Kind, ...] = ("list", "page")
 WATCH: tuple[Kind, ...] = ("watch", "stream")
 ANY: tuple[Kind, ...] = LIST + WATCH
 
-RESOURCES = {
-    "services": ("v1", "Service"),
-    "endpoints": ("v1", "Endpoints"),
-    "namespaces": ("v1", "Namespace"),
-    "pods": ("v1", "Pod"),
-    "endpointslices": ("discovery.k8s.io/v1", "EndpointSlice"),
-    "ingresses": ("networking.k8s.io/v1", "Ingress"),
-    "gateways": ("gateway.networking.k8s.io/v1", "Gateway"),
-    "httproutes": ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-    "tlsroutes": ("gateway.networking.k8s.io/v1alpha2", "TLSRoute"),
-}
-TOO_OLD = "too old resource version"
 
 
 class Received(NamedTuple):
@@ -182,7 +180,7 @@ class FakeApiServer:
         if len(group) > 2 and group[-2] == "namespaces":
             namespace = group.pop()
             group.pop()
-        if resource not in RESOURCES or "/".join(group) != _group_path(resource):
+        if resource not in RESOURCES or "/".join(group) != group_path(resource):
             return None
         query = request.query
         kind: Kind = "page" if "continue" in query else "list"
@@ -229,7 +227,7 @@ class FakeApiServer:
                 return await exchange.stream(error_event(410, "Expired", TOO_OLD))
             events = [event for number, event in store.log if number > int(version)]
         else:
-            events = [_event("ADDED", obj) for obj in store.select("")]
+            events = [change_event("ADDED", obj) for obj in store.select("")]
         events = [event for event in events if exchange.wants(event)]
         if exchange.backwards:
             events.reverse()
@@ -248,8 +246,8 @@ class FakeApiServer:
         store.objects[key] = copy
         if type == "DELETED":
             del store.objects[key]
-        store.log.append((self.version, _event(type, copy)))
-        self._tell(resource, _event(type, copy))
+        store.log.append((self.version, change_event(type, copy)))
+        self._tell(resource, change_event(type, copy))
         return self.version
 
     def _tell(self, resource: str, event: Object) -> None:
@@ -278,7 +276,7 @@ class Exchange:
             self._answer = web.StreamResponse(headers={"Content-Type": "application/json"})
             self._answer.enable_chunked_encoding()
             await self._answer.prepare(self.request)
-        written = b"".join(line if isinstance(line, bytes) else _line(line) for line in lines)
+        written = b"".join(line if isinstance(line, bytes) else octets_of(line) for line in lines)
         if written:
             await self._answer.write(written)
         return self._answer
@@ -336,25 +334,6 @@ class Exchange:
 Fault = Callable[[Exchange], Awaitable[web.StreamResponse | None]]
 
 
-def error_event(code: int, reason: str, message: str) -> Object:
-    return {"type": "ERROR", "object": status(code, reason, message)}
-
-
-def bookmark_event(resource: str, version: int, *, initial_events_end: bool = False) -> Object:
-    metadata: Object = {"resourceVersion": str(version), "creationTimestamp": None}
-    if initial_events_end:
-        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-    api_version, kind = RESOURCES[resource]
-    return {"type": "BOOKMARK", "object": {"kind": kind, "apiVersion": api_version, "metadata": metadata}}
-
-
-def status(code: int, reason: str, message: str) -> Object:
-    return {
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "code": code, "reason": reason, "message": message,
-    }  # fmt: skip
-
-
 @dataclass
 class _Store:
     objects: dict[str, Object] = field(default_factory=dict)
@@ -377,16 +356,3 @@ class _Queued:
 def _key(resource: str, obj: Object) -> str:
     metadata = obj["metadata"]
     return metadata["name"] if resource == "namespaces" else f"{metadata['namespace']}/{metadata['name']}"
-
-
-def _group_path(resource: str) -> str:
-    api_version = RESOURCES[resource][0]
-    return f"apis/{api_version}" if "/" in api_version else f"api/{api_version}"
-
-
-def _event(type: str, obj: Object) -> Object:
-    return {"type": type, "object": obj}
-
-
-def _line(event: Object) -> bytes:
-    return json.dumps(event, separators=(",", ":")).encode() + b"\n"

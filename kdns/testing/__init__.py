@@ -11,6 +11,14 @@ its own, so that what blocks in the test (getaddrinfo, a child process) does not
 
 A change is served when the call that made it returns. Nothing of the process is touched: no signals, no logging, no garbage
 collector; the port is one that is free. docs/testing.md has a test that runs as it stands; `kdns.pytest_plugin` makes it a fixture.
+
+Beside it stand others that a DNS server's tests want, imported by themselves:
+
+ports.py      ports that are free
+upstream.py   an upstream that does as it is told
+messages.py   what an API server says
+apiserver.py  an API server that does as it is told
+faults.py     what it may be told to do wrong
 """
 
 import asyncio

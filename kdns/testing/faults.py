@@ -5,8 +5,9 @@ from typing import Literal, Self
 
 from aiohttp import web
 
-from tests.support.fake_apiserver import bookmark_event, error_event, Exchange, Fault, Object, RESOURCES, status, TOO_OLD, WATCH
-from tests.support.ports import free_ports
+from kdns.testing.apiserver import Exchange, Fault, WATCH
+from kdns.testing.messages import bookmark_event, error_event, Object, RESOURCES, status, TOO_OLD
+from kdns.testing.ports import free_ports
 
 
 async def gone(exchange: Exchange) -> web.StreamResponse:

@@ -7,10 +7,8 @@ are made of: `answer` makes an honest reply; a lie is one that was changed.
 import asyncio
 import socket
 import ssl
-import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dns.flags
@@ -186,16 +184,3 @@ class _Udp(asyncio.DatagramProtocol):
                 self.transport.sendto(step, client)
 
         self.upstream.play(Asked(dns.message.from_wire(octets), "udp", client), send)
-
-
-def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, str]:
-    """A server's context with a certificate that it signed itself for a name and 127.0.0.1, and that certificate's file."""
-    cert, key = folder / f"{name}.crt", folder / f"{name}.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1", "-keyout", key, "-out", cert],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return context, str(cert)
