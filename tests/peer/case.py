@@ -27,8 +27,9 @@ class Case:
     asks: list[str] = field(default_factory=list)  # see questions.py; `~ NAME` at the end: it differs, as differences.toml says
     files: dict[str, str] = field(default_factory=dict)  # beside the Corefile, and in place of /etc/coredns
     environment: dict[str, str] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)  # of both programs
     until: str = ""  # a question that is asked until it has an answer, before the others
-    starts: str = "both"  # "none": the Corefile is refused; "kdns ~ NAME" or "coredns ~ NAME": by the other one
+    starts: str = "both"  # or who does: "none", "kdns ~ NAME" or "coredns ~ NAME", NAME a difference; the others refuse it
     logs: str = ""  # a regular expression: what it finds in the two logs is compared, too
     log_differs: str = ""  # the name of a difference between these
     ages: bool = False  # TTLs count down: they are compared by tens of seconds

@@ -66,7 +66,7 @@ class Stage:
         environment = {**os.environ, **self.case.environment, "PYTHONPATH": str(ROOT)}
         with open(self.folder / f"{program}.log", "wb") as log:
             process = subprocess.Popen(
-                [*commands[program], "-conf", str(self.corefile)], cwd=self.folder, env=environment,
+                [*commands[program], "-conf", str(self.corefile), *self.case.flags], cwd=self.folder, env=environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         try:

@@ -1,6 +1,8 @@
 """The cases of tests/peer: CoreDNS is asked, then kdns, and what they say is held against each other. `make test-peer`."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from tests.peer.case import Case, cases
 from tests.peer.questions import Reply
 from tests.peer.servers import Stage
 from tests.peer.standing import alike
+from tests.support import ROOT
 
 CASES = [pytest.param(case, id=f"{table}: {case.name}") for table, case in cases()]
 
@@ -30,6 +33,29 @@ def unlike(question: str, coredns: Reply, kdns: Reply) -> str:
     if alike(coredns, kdns, question.partition("~")[2].strip()):
         return ""
     return f"{question}\n  coredns {coredns}\n  kdns    {kdns}"
+
+
+def test_kdns_check_against_coredns(kubeconfig: str, tmp_path: Path) -> None:
+    """The names that kdns has are answered alike."""
+    corefile = """. {
+        kubernetes cluster.local in-addr.arpa {
+            pods insecure
+            fallthrough in-addr.arpa
+        }
+        template ANY ANY {
+            rcode NXDOMAIN
+        }
+    }
+    """
+    case = Case("check", corefile, cluster=True, until="kubernetes.default.svc.cluster.local A")
+    stage = Stage(case, tmp_path, kubeconfig)
+    with stage.serving("coredns"):
+        stage.replies()
+        where = f"127.0.0.1:{stage.place.ports['53']}"
+        command = [sys.executable, "-m", "kdns", "check", str(stage.corefile), "--against", where]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("\nok\n"), done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 40  # questions
 
 
 @pytest.mark.parametrize("case", CASES)
