@@ -163,24 +163,21 @@ def _of_endpoints(slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterat
         for address in endpoints(s):
             yield None if address in seen else (own, A if s.width == 4 else AAAA, address)
             seen.add(address)
-    every = [p for s in slices if s.addresses for p in s.ports]
-    for labels in [[], *_ports(every)]:
+    lists = {id(s.ports): s.ports for s in slices if s.addresses}  # many slices have one, and few have their own
+    for labels in [[], *_ports(chain.from_iterable(lists.values()))]:
         yield from _srv(slices, labels, own, naming)
 
 
 def _srv(slices: tuple[Slice, ...], labels: list[str], own: str, naming: Naming) -> Iterator[Record | None]:
     """SRV to endpoints: at the labels of a port, or of all ports where there are none."""
     name = ".".join([*labels, own])
-    ports = [
-        (s, [p.number for p in s.ports if p.number and labels in ([], [f"_{p.name}", f"_{p.protocol}"])])
-        for s in slices if s.addresses
-    ]  # fmt: skip
-    weight = records.weight_of(sum(len(numbers) * (len(s.addresses) // s.width) for s, numbers in ports) or 1)
+    ports = members.with_ports(slices, lambda p: labels in ([], [f"_{p.name}", f"_{p.protocol}"]))
+    weight = records.weight_of(sum([len(numbers) * (len(s.addresses) // s.width) for s, numbers in ports]) or 1)
     tail = names.wire(own)
     seen = set()
     for s, numbers in ports:
         hostnames = hostnames_of(s)
-        for i, address in enumerate(endpoints(s)) if numbers else ():
+        for i, address in enumerate(endpoints(s)):
             label = members.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
             for number in numbers:
                 rdata = records.srv(0, weight, number) + bytes((len(label),)) + label.encode() + tail
