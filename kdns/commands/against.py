@@ -19,6 +19,7 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 
+from kdns.commands.lines import progress
 from kdns.core.files import read_text
 from kdns.core.generation import Generation
 from kdns.core.listener import Listener
@@ -61,7 +62,9 @@ async def compared(text: str, filename: str, server: str, questions: str = "") -
         asked = asked or list(_own(listener))
         await _answers(where, asked[0])
         room = asyncio.Semaphore(AT_ONCE)
-        found = await asyncio.gather(*(_difference(listener, where, question, room) for question in asked))
+        tasks = [asyncio.ensure_future(_difference(listener, where, question, room)) for question in asked]
+        with progress(lambda: f"{sum(task.done() for task in tasks)} of {len(tasks)} questions asked"):
+            found = await asyncio.gather(*tasks)
     return Compared(len(asked), [line for line in found if line])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdns.commands.asking import BOLD, DIM, outline, parser, replies, show, styled
 from kdns.commands.corefiles import laboratory
+from kdns.commands.lines import progress
 from kdns.core.explanation import explain, FOREVER, question
 from kdns.core.generation import Generation
 from kdns.core.plugin import Kept
@@ -82,7 +83,8 @@ async def _of_manifests(paths: list[str], name: str, type: str, client: str) -> 
     generation = Generation()
     try:
         load(laboratory(paths, 53), generation=generation)
-        await asyncio.gather(*(thing.start() for thing in list(generation.kept.values()) if isinstance(thing, Kept)))
+        with progress(lambda: "reading manifests"):
+            await asyncio.gather(*(thing.start() for thing in list(generation.kept.values()) if isinstance(thing, Kept)))
         return await explain(next(iter(generation.listeners.values())), query)
     finally:
         await generation.close()

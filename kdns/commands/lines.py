@@ -3,8 +3,11 @@
 What answers the person who typed a command (-version, -plugins, a wrong flag) is text always, as with CoreDNS.
 """
 
+import asyncio
+import contextlib
 import logging
 import sys
+from collections.abc import Callable, Iterator
 
 from kdns.core.lines import json_object, Lines, stdout
 
@@ -32,3 +35,21 @@ def say_error(text: str) -> None:
     """Why the work could not be done, a line for each thing."""
     for line in text.splitlines():
         print(json_object("ERROR", line) if _writes_json else f"kdns: {line}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def progress(text: Callable[[], str]) -> Iterator[None]:
+    """Work of the running loop; where it takes over a second a terminal's stderr says meanwhile what it is at."""
+    saying = asyncio.create_task(_said(text)) if sys.stderr.isatty() else None
+    try:
+        yield
+    finally:
+        if saying is not None:
+            saying.cancel()
+            print(end="\r\x1b[K", file=sys.stderr, flush=True)
+
+
+async def _said(text: Callable[[], str]) -> None:
+    while True:
+        await asyncio.sleep(1)
+        print(end=f"\r{text()}\x1b[K", file=sys.stderr, flush=True)

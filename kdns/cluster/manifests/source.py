@@ -37,6 +37,7 @@ APART_FROM = 64 * 1024  # octets of manifests from which they are loaded in a pr
 FIRST, LONGEST = 1.0, 60.0  # seconds until what was lost is tried again; each pause is twice the one before
 SOME = 5  # Services that are named where they are gone
 TRIES = 2  # more, at start
+SLOW = 1.0  # seconds after which a start says what it is doing
 
 
 # ---------------------------------------------------------------- files -> store
@@ -88,7 +89,11 @@ class Manifests(Kept):
                 if not self._options.lenient and not _size(self._spools[path]):
                     raise ManifestError(f"{'standard input' if path == STDIN else path}: nothing came, it is empty")
         look = await asyncio.to_thread(self._look)
-        loaded = await self._begun(look)
+        slow = asyncio.get_running_loop().call_later(SLOW, log.info, "manifests: reading %.1f MiB", _octets(look) / (1 << 20))
+        try:
+            loaded = await self._begun(look)
+        finally:
+            slow.cancel()
         self._judged = look
         await self._take(loaded)
         self._watching = asyncio.create_task(self._watch(), name="manifests")
@@ -254,7 +259,11 @@ class Manifests(Kept):
 
 def _is_large(look: Look) -> bool:
     """Are the files large enough for a process of its own?"""
-    return sum(one[3] for one in look if len(one) == 5) >= APART_FROM
+    return _octets(look) >= APART_FROM
+
+
+def _octets(look: Look) -> int:
+    return sum(one[3] for one in look if len(one) == 5)
 
 
 def _mode(path: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdns.cluster.balancers import ASKING, ROUTES
+from kdns.cluster.manifests import source as manifests
 from kdns.cluster.manifests.fields import FIELDS, GROUPS
 from kdns.cluster.manifests.loading import load, Options
 from kdns.cluster.manifests.source import Manifests
@@ -274,6 +275,22 @@ def test_a_line_at_start_at_each_change_and_when_all_is_right_again(
         f"{path}:3: Service prod/?: metadata.nmae: no such field, did you mean 'name'? (still serving what was good before)",
         "manifests are right again: 1 Service, 0 Pods in 1 namespace",
     ] == caplog.messages
+
+
+@pytest.mark.parametrize(("slow", "expected"), [(0.0, ["manifests: reading 0.0 MiB"]), (60.0, [])])
+def test_a_start_that_takes_its_time_says_what_it_is_doing(
+    slow: float, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(manifests, "SLOW", slow)
+
+    async def run() -> None:
+        found = Manifests([str(written(tmp_path / "a.yaml", WEB))], Store())
+        await found.start()
+        await found.close()
+
+    with caplog.at_level(logging.INFO, "kdns"):
+        asyncio.run(run())
+    assert expected == caplog.messages[:-1]
 
 
 @contextmanager
