@@ -143,10 +143,11 @@ async def parts(folder: Path) -> None:
     replies = {}
     for asked in (wire(name, type, 1) for name, type in questions(SERVICES, 100_000, random.Random(14))):
         replies[asked] = await listener.reply(asked, HERE, HERE, Transport.UDP)
-    some = random.Random(15).choices([(asked, reply) for asked, reply in replies.items() if isinstance(reply, bytes)], k=20_000)
+    every = [(asked, reply) for asked, reply in replies.items() if isinstance(reply, bytes)]
     looks, folds, answers = [], [], []
     for _ in range(ROUNDS):
-        for asked, _ in some:
+        some = random.choices(every, k=round(1 / onlooker.EVERY))  # of a second
+        for asked, _ in every:
             listener.replay(asked[2:], HERE, Transport.UDP)
         await figures(request)
         with taken(looks):
@@ -157,9 +158,9 @@ async def parts(folder: Path) -> None:
         await asyncio.sleep(2 * EVERY)
         with taken(answers):
             await figures(request)
-    look, fold, answer = median(looks) / len(some), median(folds), median(answers)
-    share = look / onlooker.EVERY + 1 / SHARE + answer
-    often = f"{1 / onlooker.EVERY:.0f} looks of {look * 1e6:.1f} µs, figures of {answer * 1e3:.1f} ms"
+    look, fold, answer = median(looks), median(folds), median(answers)
+    share = look + 1 / SHARE + answer
+    often = f"{len(some)} looks of {look / len(some) * 1e6:.1f} µs, figures of {answer * 1e3:.1f} ms"
     note = f"{often}, each {fold * SHARE:.1f} s a fold of {fold * 1e3:.0f} ms"
     show("of a core, what having it open takes", f"{share:.2%}", note=note)
 

@@ -5,7 +5,7 @@ Description
     `kubectl -n kube-system port-forward POD 8053` first, which reaches a Pod's loopback address. Nothing can be changed by it,
     and nothing of it comes from elsewhere.
 
-    While nobody has it open it costs nothing on hits of the memo. While somebody has, one query in two milliseconds is looked at
+    While nobody has it open it costs nothing on hits of the memo. While somebody has, one query in ten milliseconds is looked at
     for the most asked names and clients and for search lists; the counts are those of *prometheus*. What a server block without
     *prometheus* answers is counted where it has *page*. What comes by https:// is counted, and not looked at.
 

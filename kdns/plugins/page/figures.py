@@ -1,7 +1,7 @@
 """The figures of the page: what is counted, as it stands. What happens in a second is the difference of two answers.
 
 They are made once a second for all who ask. Hits of the memo are counted in its entries, and folded into the counts of queries;
-where that takes long, because they are very many, it is done so seldom that it takes half a hundredth of the time.
+where that takes long, because they are very many, it is done so seldom that it takes a fifth of a hundredth of the time.
 """
 
 import math
@@ -22,7 +22,8 @@ from kdns.plugins.page.onlooker import Onlooker
 from kdns.upstream.tallies import Tallies
 
 EVERY = 0.5  # seconds for which an answer stands
-SHARE = 200  # folding takes one part in so many of the time
+SHARE = 500  # folding takes one part in so many of the time
+LONGEST = 60.0  # seconds from one folding to the next, at most
 UPSTREAMS = 50  # that are shown
 
 
@@ -50,7 +51,7 @@ class Figures:
                 await self._block.metrics.fold()
             finally:
                 self._folded_at = time.monotonic()
-                self._fold_at = now + (self._folded_at - now) * SHARE
+                self._fold_at = now + min(LONGEST, (self._folded_at - now) * SHARE)
 
     async def _all(self, now: float) -> dict[str, Any]:
         blocks = self._block.all_blocks
