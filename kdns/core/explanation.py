@@ -18,7 +18,7 @@ from kdns.core.sentences import sentence
 from kdns.dns import names, rdata
 from kdns.dns.query import Address, Edns, Query
 from kdns.dns.response import Answer, Key, Response, RRset
-from kdns.dns.types import OUR_SIZE, RCODES, TYPES
+from kdns.dns.types import LARGEST_UDP, RCODES, TYPES
 
 
 def overhear(listeners: Iterable[Listener], blocks: Iterable[Block], witness: Callable[[Exchange], None]) -> None:
@@ -50,11 +50,11 @@ def listeners_of(blocks: Iterable[Block]) -> list[Listener]:
 
 
 def question(name: str, type: str, client: str) -> Query:
-    """A question as a client with EDNS asks it; ValueError where it is none."""
+    """A question as a client asks it that takes replies of any size; ValueError where it is none."""
     number = _NUMBERS.get(type.upper()) or (int(type[4:]) if type.upper().startswith("TYPE") and type[4:].isdecimal() else None)
     if number is None or number > 65535:
         raise ValueError(f"'{type}' is no type of record")
-    query = Query(names.absolute(name), number, edns=Edns(OUR_SIZE, False))
+    query = Query(names.absolute(name), number, edns=Edns(LARGEST_UDP, False))
     names.packed(client)
     query.client = Address(client, 0)
     return query

@@ -241,6 +241,15 @@ def test_explain_of_manifests(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "NXDOMAIN" == json.loads(capsys.readouterr().out)["code"]
 
 
+def test_explain_shows_all_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crowd = MANIFESTS + "".join(f"- {{addresses: [10.244.1.{n}]}}\n" for n in range(1, 121))
+    (tmp_path / "town.yaml").write_text(crowd)
+    words = ["db.prod.svc.cluster.local", "SRV", "--manifests", str(tmp_path / "town.yaml"), "--json"]
+    assert 0 == cli.main(["explain", *words])
+    told = json.loads(capsys.readouterr().out)
+    assert ("db.prod.svc.cluster.local has 121 SRV records", 121) == (told["sentence"], len(told["answer"]))
+
+
 def test_where_no_server_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == cli.main(["flush", "a", "--socket", str(tmp_path / "none")])
     assert "No such file or directory; a Corefile says where its server listens for this: admin PATH" in capsys.readouterr().err
