@@ -3,8 +3,9 @@
 `make wheel` tells it to (`HATCH_BUILD_HOOK_ENABLE_CUSTOM=1`). Everything else (`pip install`, an editable install, the tests)
 takes the source as it is and needs no compiler: the modules are the same, and both ways pass the same tests.
 
-Not compiled are classes that others derive from (plugins), modules whose classes are msgspec's Structs alone, and what runs
-seldom. A module is added to the list in pyproject.toml where a miss gets cheaper by it.
+Not compiled are classes that others derive from, modules whose classes are msgspec's Structs alone, Protocols that are looked at
+when they run, and what runs seldom. A compiled module has no docstring: `kdns help` reads that of its source, which is beside it.
+A module is added to the list in pyproject.toml where a miss gets cheaper by it.
 """
 
 import shutil
@@ -32,12 +33,18 @@ class Compiled(BuildHookInterface):  # type: ignore[type-arg]
         build_data["pure_python"], build_data["infer_tag"] = False, True
 
 
+def source(module: str) -> str:
+    """The file of a module of the current folder."""
+    place = module.replace(".", "/")
+    return f"{place}/__init__.py" if Path(place).is_dir() else f"{place}.py"
+
+
 def compile_to(folder: str, modules: list[str]) -> None:
     """Compile modules of the current folder, as they are named when imported; what comes of them is laid into `folder`."""
     from mypyc.build import mypycify
     from setuptools import setup
 
-    options = ["--config-file=", "--ignore-missing-imports", *(f"{module.replace('.', '/')}.py" for module in modules)]
+    options = ["--config-file=", "--ignore-missing-imports", *map(source, modules)]
     extensions = mypycify(options, opt_level="3", debug_level="0", group_name="kdns", target_dir="build/c")
     built = ["build_ext", "--build-lib", folder, "--build-temp", "build/o"]
     setup(name="kdns", packages=[], py_modules=[], ext_modules=extensions, script_args=["--quiet", *built])

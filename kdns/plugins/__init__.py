@@ -5,6 +5,7 @@ of its plugin.cfg, and kdns's own (*admin*, *page*, *memo*, *ratelimit*, *cookie
 not served here is told so, and a misspelt one gets a hint.
 """
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -12,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -112,7 +114,18 @@ def manual(name: str) -> str:
     """The manual of a plugin, the docstring of its module; CorefileError where there is no such plugin."""
     if issubclass(load(name), _WithoutEffect):
         return f"*{name}* - {WITHOUT_EFFECT[name]}."
-    return inspect.getdoc(sys.modules[load(name).__module__]) or ""
+    module = sys.modules[load(name).__module__]
+    return inspect.getdoc(module) or _docstring_in_source(module)
+
+
+def _docstring_in_source(module: ModuleType) -> str:
+    """The docstring of a compiled module, which has left it in its source, in the same folder."""
+    compiled = Path(module.__file__ or "")
+    try:
+        source = compiled.with_name(compiled.name.partition(".")[0] + ".py").read_text()
+    except OSError:
+        return ""
+    return ast.get_docstring(ast.parse(source)) or ""
 
 
 def differences(name: str) -> list[str]:

@@ -25,6 +25,7 @@ BUFFER = 4 << 20  # octets that wait in the kernel while we are busy: some 10,00
 SHARED = "another kdns has it"  # or whoever else has set SO_REUSEPORT
 TRIES = 50  # ports, to find one that is free on all addresses for UDP and TCP
 IP_PKTINFO = 8  # of Linux
+Control = tuple[int, int, bytes]  # a control message: level, type, octets
 BACKLOG = 512  # TCP connections that wait to be accepted
 
 
@@ -142,6 +143,16 @@ def ask_for_addresses(sock: socket.socket) -> bool:
     except (OSError, AttributeError):
         return False
     return True
+
+
+def asked_of(controls: list[Control]) -> list[Control]:
+    """The control message with which a reply leaves from the address that was asked, by whatever interface."""
+    for level, type, octets in controls:
+        if level == socket.IPPROTO_IPV6 and type == socket.IPV6_PKTINFO:
+            return [(level, type, octets[:16] + bytes(4))]
+        if level == socket.IPPROTO_IP and type == IP_PKTINFO:
+            return [(level, type, bytes(4) + octets[4:])]
+    return []
 
 
 def turn_away(sock: socket.socket) -> None:

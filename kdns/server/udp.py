@@ -22,7 +22,7 @@ from kdns.core.listener import Listener, Messages, Reply
 from kdns.dns.query import Address, Transport
 from kdns.server.backlog import Backlog, is_near, Share, whose
 from kdns.server.in_flight import InFlight, outcome
-from kdns.server.sockets import ask_for_addresses, has_more, IP_PKTINFO, turn_away
+from kdns.server.sockets import ask_for_addresses, asked_of, Control, has_more, turn_away
 
 try:
     from kdns.server import mmsg
@@ -38,7 +38,6 @@ UNSENT_OCTETS = 8 << 20  # and so many octets of them
 READ_ON = 32  # batches that are read at once where there is much
 DRAIN = 5.0  # seconds that a socket that is given up has to answer what it took
 
-Control = tuple[int, int, bytes]  # a control message: level, type, octets
 Route = tuple[Any, list[Control]]  # whereto a reply goes (struct sockaddr, or as Python has it), and wherefrom
 Miss = tuple[bytes, bytes, Address | bytes, Route]  # a datagram, who asks, what was asked, and the way back
 
@@ -80,7 +79,7 @@ class Udp:
                 wire, controls, _, address = self._sock.recvmsg(LONGEST, 64 if self._all else 0)
             except OSError:  # nothing is there, or ICMP said that an earlier reply did not arrive
                 return
-            asked = _asked(controls)
+            asked = asked_of(controls)
             if not address[1]:
                 continue
             client = Address(address[0].partition("%")[0].removeprefix("::ffff:"), address[1])
@@ -343,13 +342,3 @@ def trim() -> None:
     """Give free memory back to the system, where that is known how."""
     if mmsg is not None:
         mmsg.trim()
-
-
-def _asked(controls: list[Control]) -> list[Control]:
-    """The control message with which a reply leaves from the address that was asked, by whatever interface."""
-    for level, type, octets in controls:
-        if level == socket.IPPROTO_IPV6 and type == socket.IPV6_PKTINFO:
-            return [(level, type, octets[:16] + bytes(4))]
-        if level == socket.IPPROTO_IP and type == IP_PKTINFO:
-            return [(level, type, bytes(4) + octets[4:])]
-    return []

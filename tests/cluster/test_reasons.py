@@ -13,6 +13,7 @@ from kdns.cluster import objects as api
 from kdns.cluster import reasons
 from kdns.cluster.objects import slice_of
 from kdns.dns import names
+from kdns.dns.response import ExtendedError
 from tests.support.notation import Cluster, objects
 
 TOWN = """
@@ -183,7 +184,7 @@ def test_a_flood_of_names_goes_without_hints_and_then_without_reasons(
 def test_a_reason_is_made_where_somebody_reads_it(told: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(TOWN, more_plugins=told)
     made: list[object] = []
-    monkeypatch.setattr(cluster.kubernetes.answers.reasons, "namespace", lambda *of: made.append(of) or "why")
+    monkeypatch.setattr(cluster.kubernetes.answers.reasons, "namespace", lambda *of: made.append(of) or ExtendedError(0, "why"))
     plain = dns.message.make_query("web.nons.svc.cluster.local.", "A").to_wire()
     cluster.octets(plain)
     assert expected == len(made)

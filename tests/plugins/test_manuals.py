@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib
 import pkgutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from kdns import plugins
 from kdns.cluster.apiserver import source as apiserver
 from kdns.core.generation import Generation
 from kdns.errors import CorefileError
+from kdns.plugins import manual
 from kdns.server.run import Server
 from kdns.testing.apiserver import FakeApiServer
 from kdns.testing.ports import free_port
@@ -22,10 +22,6 @@ from tests.support.certificates import Authority
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(plugins.__path__))
 SECTIONS = ("Description", "Syntax", "Metrics", "Examples")
-
-
-def manual(name: str) -> str:
-    return importlib.import_module(f"kdns.plugins.{name}").__doc__ or ""
 
 
 def examples(text: str) -> list[str]:

@@ -137,6 +137,7 @@ def test_sockets_are_bounded_and_then_ask_more_each(monkeypatch: pytest.MonkeyPa
     asyncio.run(run())
 
 
+@pytest.mark.plain
 def test_without_descriptors_open_sockets_ask_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_more(*_: object) -> socket.socket:
         raise OSError(24, "Too many open files")
