@@ -190,7 +190,7 @@ class Upstream(Kept):
                 query = Query(self._terms.domain, NS, flags=RD if self._terms.recurse else 0)
                 await self._exchange(query, b"", True, time.monotonic() + CHECK)
                 return
-            extended, plain = await asyncio.gather(self._ping(True), self._ping(False), return_exceptions=True)
+            extended, plain = await asyncio.gather(*map(self._ping, (True, False)), return_exceptions=True)
         except UpstreamError:
             self._tallies.check_failed(self.name)
             raise

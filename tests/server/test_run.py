@@ -256,6 +256,7 @@ PLUGINS = """.:{port} {{
 """
 
 
+@pytest.mark.plain
 def test_nothing_of_a_generation_that_ended_waits_for_garbage_to_be_collected(free_port: int, tmp_path: Path) -> None:
     """To look at every object there is holds the loop up for tens of milliseconds."""
     manifests, path = tmp_path / "objects.yaml", tmp_path / "Corefile"
