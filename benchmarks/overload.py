@@ -8,7 +8,8 @@ memory that the server takes.
 
 What nobody asked for before takes CPU time to be answered, and of five times too much four parts are lost, whoever sends it: so
 each client has its share. One that asks for less than that loses nothing. Where 250 clients flood, the share of each is some
-dozens a second, and this client's new names are beyond it; its hits are not.
+dozens a second, and this client's new names are beyond it. Its hits are not lost while all that comes can be looked up, some
+200,000 a second and core; beyond that the share is one of what is read, for hits are not told from others unless looked up.
 
 A flood reads no replies and does not slow down. Where the machine cannot send five times as much, the column `times` says what
 it could. When a reply came is the kernel's word, so that a loader that is late itself counts nothing wrong.
