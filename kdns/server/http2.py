@@ -264,7 +264,8 @@ class Http2Connection(asyncio.Protocol):
             self._http2.connections.quiet(self)
 
     def _room(self, stream: int) -> int:
-        return min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+        # A client that makes its windows smaller may have had more of a stream than it now allows (RFC 9113 6.9.2).
+        return max(0, min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size))
 
     def _flush(self) -> None:
         octets = self._h2.data_to_send()

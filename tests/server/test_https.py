@@ -529,6 +529,23 @@ def test_a_window_that_opens_later(stage: Any, free_port: int) -> None:
     told("known", free_port, check, settings={SettingCodes.INITIAL_WINDOW_SIZE: 5})
 
 
+def test_a_window_that_becomes_smaller_than_what_was_sent(stage: Any, free_port: int) -> None:
+    async def check(client: Client, server: Server) -> None:
+        client.post(b"", method="HEAD")
+        assert await client.read(1)  # the first settings are taken up
+        client.post(WIRE)
+        await client.flush()
+        await asyncio.sleep(0.05)
+        for size in (5, 65535):
+            client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: size})
+            await client.flush()
+            await asyncio.sleep(0.05)
+        assert await client.read(2, acknowledge=False)
+        assert ["10.0.0.5"] == addresses(bytes(client.replies[client.whole[1]][1]))
+
+    told("known", free_port, check, settings={SettingCodes.INITIAL_WINDOW_SIZE: 20})
+
+
 def test_the_end_of_service_waits_for_answers(stage: Any, free_port: int) -> None:
     async def run() -> tuple[list[list[str]], int | None]:
         server = Server(corefile(free_port, "slow"))
