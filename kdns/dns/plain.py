@@ -76,9 +76,12 @@ def _head(query: bytes) -> bytes | None:
 
 
 def _opt(octets: bytes) -> tuple[bytes, int]:
-    """The plain one of an OPT record without its options, and how many octets these say to have; -1 where it is none."""
+    """The plain one of an OPT record without its options, and how many octets these say to have.
+
+    Where it is none, that is more than there can be.
+    """
     if octets[:3] != _OPT_OWNER or len(octets) < 11 or octets[6]:
-        return b"", -1
+        return b"", 1 << 16
     plain = _OPT_OWNER + max(octets[3:5], _SMALLEST) + (_DO if octets[7] & 0x80 else _NO_DO)
     if len(_OPTS) >= MOST_OPTS:
         _OPTS.clear()

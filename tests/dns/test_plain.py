@@ -54,6 +54,7 @@ def test_what_has_a_plain_query(what: str, asked: bytes, expected: bytes) -> Non
     [
         ("nothing", b""),
         ("cut short", query()[:-1]),
+        ("an OPT record that is cut short", query(tail=opt()[:-1])),
         ("no question", HEADER.pack(0x0100, 0, 0, 0, 0)),
         ("a reply", query(0x8100)),
         ("NOTIFY", query(0x2000)),
