@@ -58,6 +58,7 @@ from kdns.dns.zone import Apex
 
 ADDRESSES = {A: bytes((192, 0, 2, 53)), AAAA: b"\x20\x01\x0d\xb8" + bytes(11) + b"\x53"}
 MADE = Made("erratic")
+LONGEST_ORIGIN = 255 - len("hostmaster.")  # octets of a name that may have a zone: its SOA names somebody below it
 OFTEN = 2
 MOST = 2**31 - 1
 LONGEST = 60.0  # seconds
@@ -100,7 +101,7 @@ class Erratic(Plugin):
         if _is_one_of(number, every):
             await asyncio.sleep(seconds)
         cut = _is_one_of(number, self.options.truncate)
-        if query.type == AXFR:
+        if query.type == AXFR and len(names.wire(query.name)) <= LONGEST_ORIGIN:
             return Stream(_zone(query.name, cut))
         if query.type not in ADDRESSES:
             return Response(rcode=SERVFAIL, authoritative=False, made=MADE)

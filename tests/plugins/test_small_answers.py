@@ -265,6 +265,11 @@ def test_erratic_has_a_small_zone_whose_end_may_be_missing(options: str, expecte
     assert ["SOA", "NS", "NS", "AAAA", "AAAA"] == [dns.rdatatype.to_text(rrset.rdtype) for rrset in message.answer][:5]
 
 
+def test_erratic_has_no_zone_of_a_name_too_long_for_one() -> None:
+    name = ".".join([*3 * ["a" * 63], "b" * 61])
+    assert "SERVFAIL" == said(reply_of(generation_of(in_block("erratic {\ndrop 0\n}")), name, "AXFR", transport=Transport.TCP))
+
+
 # ---------------------------------------------------------------- what they cannot take
 
 
