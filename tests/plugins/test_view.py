@@ -106,7 +106,8 @@ def test_what_a_query_says(text: str, fields: dict[str, Any]) -> None:
     ("text", "expected"),
     [
         ("nam() == 'a'", "there is no function 'nam', did you mean 'name'?"),
-        ("name == 'a'", "there is no variable 'name', did you mean 'name'?"),
+        ("name == 'a'", "'name' is a function: brackets belong behind it"),
+        ("len == 1", "'len' is a function: brackets belong behind it"),
         ("now()", "there is no function 'now'"),
         ("__import__('os')", "there is no function '__import__'"),
         ("name().upper", None),

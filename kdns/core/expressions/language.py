@@ -220,8 +220,10 @@ class Reader:
             return constant(_CONSTANTS[name])
         if self._is("("):
             return self._call(name, ())
+        if name not in self._variables and (name in self._known or name in FUNCTIONS or name in WITH_PREDICATE):
+            raise ValueError(f"'{name}' is a function: brackets belong behind it")
         if name not in self._variables:
-            raise ValueError(f"there is no variable '{name}'{did_you_mean(f'{name}', self._known)}")
+            raise ValueError(f"there is no variable '{name}'{did_you_mean(name, [*self._variables, *self._known])}")
         return Node(lambda known, scope: scope[name], frozenset((f"${name}",)))
 
     def _list(self, end: str) -> list[Node]:
