@@ -125,12 +125,14 @@ class Resolver(Kept):
         """The resolvers as they are named just now."""
         self._servers.look()
         wanted = self._servers.targets
-        for target in self._upstreams.keys() - set(wanted):
-            await self._upstreams.pop(target).close()
+        gone = [self._upstreams.pop(target) for target in self._upstreams.keys() - set(wanted)]
         for target in wanted:
             if target not in self._upstreams:
                 self._upstreams[target] = Upstream(target, Terms(source=self._source, max_fails=0), self._tallies)
-        return [self._upstreams[target] for target in wanted]
+        asked = [self._upstreams[target] for target in wanted]
+        for upstream in gone:  # while this waits, others ask for other names
+            await upstream.close()
+        return asked
 
     def _tell(self, name: str, failures: list[str]) -> None:
         """A line in the log when a name cannot be resolved any more, and when it can again."""

@@ -15,6 +15,7 @@ from kdns.plugins.forward import Forward
 from kdns.server.load import load, notes
 from kdns.testing.upstream import answer, Asked, FakeUpstream, Script, Step
 from kdns.upstream import resolving
+from kdns.upstream.targets import Host
 from kdns.upstream.upstream import Upstream
 from tests.support.certificates import certificate
 from tests.support.configured import answers, ask, in_block
@@ -231,6 +232,22 @@ def test_the_nameservers_of_resolv_conf_are_asked_where_nothing_else_is_said(
     file.write_text("nameserver 127.0.0.99\n")
     closed = "forward: dns.example cannot be resolved: 127.0.0.99:53: connection refused; it has none yet"
     assert [closed] == asyncio.run(run())
+
+
+def test_nameservers_that_change_while_both_families_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "resolv.conf"
+    monkeypatch.setattr(resolving, "RESOLV_CONF", str(file))
+
+    async def run() -> None:
+        file.write_text("nameserver 127.0.0.97\nnameserver 127.0.0.98\n")
+        resolver = resolving.Resolver([Host("dns.example.", 53)])
+        await resolver._asked()
+        file.write_text("nameserver 127.0.0.9\n")
+        for found in await asyncio.gather(resolver._asked(), resolver._asked()):
+            assert ["127.0.0.9"] == [upstream.target.host for upstream in found]
+        await resolver.close()
+
+    asyncio.run(run())
 
 
 def test_a_reload_keeps_the_addresses() -> None:
