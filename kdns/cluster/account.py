@@ -49,7 +49,9 @@ async def account(answers: Answers, source: Source, name: str, origin: str) -> d
 
 def meant(answers: Answers, query: Query) -> str:
     """The name at or below a Service that this one is short for, as a search list makes it; empty where it is none's."""
-    labels, store = names.labels(query.name.removesuffix("svc.")), answers.store
+    labels, store = names.labels(query.name), answers.store
+    if labels[-1:] == ["svc"]:
+        labels.pop()
     if len(labels) == 1:
         labels += [namespace for namespace in store.namespaces if f"{namespace}/{labels[0]}" in store.services][:1]
     known = len(labels) > 1 and f"{labels[-1]}/{labels[-2]}" in store.services
