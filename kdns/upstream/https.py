@@ -269,7 +269,8 @@ class Https:
 
     async def _over_http1(self) -> "Http1":
         """How it is asked over HTTP/1.1."""
-        http1 = await asyncio.to_thread(importlib.import_module, "kdns.upstream.http1")  # it takes a fifth of a second
+        if self._http1 is None:
+            http1 = await asyncio.to_thread(importlib.import_module, "kdns.upstream.http1")  # it takes a fifth of a second
         if self._http1 is None:
             self._http1 = http1.Http1(self.address, self.source, self._idle, self.context, self.server_name, self.authority)
         return self._http1
