@@ -86,9 +86,15 @@ def question(id: int, origin: str, type: int) -> bytes:
     return struct.pack("!6H", id, 0, 1, 0, 0, 0) + names.wire(origin) + struct.pack("!2H", type, IN)
 
 
-def notify(id: int, origin: str) -> bytes:
-    """The message that a zone has changed (RFC 1996 3.7)."""
-    return struct.pack("!6H", id, NOTIFY | AA, 1, 0, 0, 0) + names.wire(origin) + struct.pack("!2H", SOA, IN)
+def notify(id: int, soa: RRset) -> bytes:
+    """The message that a zone has changed, with its SOA (RFC 1996 3.7).
+
+    A secondary that transfers the zone just then learns from the serial that there is more to come.
+    """
+    owner, rdata = names.wire(soa.name), soa.rdata[0]
+    question = owner + struct.pack("!2H", SOA, IN)
+    record = owner + struct.pack("!2HIH", SOA, IN, soa.ttl, len(rdata)) + rdata
+    return struct.pack("!6H", id, NOTIFY | AA, 1, 1, 0, 0) + question + record
 
 
 class Incoming:

@@ -84,10 +84,10 @@ class _Connection:
                 return wire
 
 
-async def tell(secondary: Target, origin: str, source: str = "", tries: tuple[float, ...] = TRIES) -> None:
-    """Tell a secondary that the zone has changed, from an address of ours; UpstreamError where it does not take it."""
+async def tell(secondary: Target, soa: RRset, source: str = "", tries: tuple[float, ...] = TRIES) -> None:
+    """Tell a secondary that the zone of the SOA has changed, from an address of ours; UpstreamError where it does not take it."""
     id = secrets.randbits(16)
-    message = notify(id, origin)
+    message = notify(id, soa)
     why = "no reply in time"
     for seconds in tries:
         try:

@@ -159,6 +159,7 @@ def test_the_serial_of_who_asks_for_what_changed() -> None:
 def test_questions_and_notifications_as_dnspython_reads_them() -> None:
     asked = dns.message.from_wire(transfer.question(7, "example.", AXFR))
     assert (7, "example. IN AXFR", dns.opcode.QUERY) == (asked.id, asked.question[0].to_text(), asked.opcode())
-    told = dns.message.from_wire(transfer.notify(8, "example."))
+    told = dns.message.from_wire(transfer.notify(8, TOP))
     assert (8, "example. IN SOA", dns.opcode.NOTIFY) == (told.id, told.question[0].to_text(), told.opcode())
+    assert ["example. 60 IN SOA ns. host. 7 7200 1800 86400 30"] == [rrset.to_text() for rrset in told.answer]
     assert told.flags & dns.flags.AA

@@ -17,6 +17,8 @@ import pytest
 from kdns.core.generation import Generation
 from kdns.core.listener import Messages
 from kdns.dns.query import Address, Transport
+from kdns.dns.response import RRset
+from kdns.dns.types import SOA
 from kdns.plugins.transfer import notices
 from tests.support.configured import ask, CLIENT, generation_of, listener_of, LOCAL, refused
 
@@ -146,8 +148,9 @@ class Told:
         self.event = asyncio.Event()
         monkeypatch.setattr(notices, "tell", self.tell)
 
-    async def tell(self, target: object, origin: str, source: str) -> None:
-        self.of.append((str(target), origin, source))
+    async def tell(self, target: object, soa: RRset, source: str) -> None:
+        assert SOA == soa.type
+        self.of.append((str(target), soa.name, source))
         self.event.set()
 
     async def until(self, count: int) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 
 import dns.message
@@ -12,12 +13,15 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from kdns.dns import types
+from kdns.dns.response import RRset
 from kdns.errors import KdnsError
 from kdns.upstream import primary
 from kdns.upstream.targets import Target
 
 Answers = Callable[[dns.message.Message], list[bytes]]
 SOA = "example. 60 IN SOA ns. host. 5 2 3 4 5"
+TOP = RRset("example.", types.SOA, 60, (b"\2ns\0\4host\0" + struct.pack("!5I", 5, 2, 3, 4, 5),))
 ZONE = [SOA, "example. 60 IN NS ns.", "a.example. 60 IN A 192.0.2.1", SOA]
 
 
@@ -116,7 +120,7 @@ class Secondary(asyncio.DatagramProtocol):
 
     def datagram_received(self, octets: bytes, address: tuple[str, int]) -> None:
         message = dns.message.from_wire(octets)
-        self.told.append((address[0], message.question[0].to_text(), message.opcode()))
+        self.told.append((address[0], message.answer[0].to_text(), message.opcode()))
         if len(self.told) > self._deaf:
             for id in (message.id ^ 1, message.id):
                 answer = dns.message.make_response(message)
@@ -137,11 +141,11 @@ def test_a_secondary_is_told_until_it_takes_it(deaf: int, rcode: int, told: int,
         try:
             if why:
                 with pytest.raises(KdnsError, match=why):
-                    await primary.tell(target, "example.", "127.0.0.2", (0.05, 0.05, 0.05))
+                    await primary.tell(target, TOP, "127.0.0.2", (0.05, 0.05, 0.05))
             else:
-                await primary.tell(target, "example.", "127.0.0.2", (0.05, 0.05, 0.5))
+                await primary.tell(target, TOP, "127.0.0.2", (0.05, 0.05, 0.5))
         finally:
             transport.close()
-        assert [("127.0.0.2", "example. IN SOA", int(dns.opcode.NOTIFY))] * told == secondary.told
+        assert [("127.0.0.2", SOA, int(dns.opcode.NOTIFY))] * told == secondary.told
 
     asyncio.run(run())

@@ -56,7 +56,7 @@ from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query, Transport
-from kdns.dns.response import Answer, Key, Made, Response, Stream
+from kdns.dns.response import Answer, Key, Made, Response, RRset, Stream
 from kdns.dns.transfer import is_newer, known_serial, messages, Outgoing
 from kdns.dns.types import AXFR, FORMERR, IXFR, NOTAUTH, REFUSED
 from kdns.dns.zone import Timers
@@ -113,7 +113,7 @@ class Transfer(Plugin):
         super().__init__(block, directive, options)
         self.zones = options.zones or block.zones
         self._networks = tuple(to.network for to in options.to)
-        self._notices = Notices([to.target for to in options.to if to.target], options.source)
+        self._notices = Notices([to.target for to in options.to if to.target], options.source, self._soa)
         self._turn = asyncio.Lock()  # one slice of work between two turns of the loop, of all transfers together
         help = "Zones that others asked for."
         self._count = block.counter("kdns_transfers_total", help, ("server", "zone", "result"))
@@ -134,9 +134,9 @@ class Transfer(Plugin):
             log.warning("%s: %s may not have it", query.name, client)
             self._count.labels(zone, "refused").inc()
             return Response(rcode=REFUSED, authoritative=False, made=MADE)
-        for plugin in self._plugins():
-            if query.name in plugin.transferable():
-                return self._send(query, zone, plugin.outgoing(query.name, query))
+        outgoing = self._outgoing(query)
+        if outgoing is not None:
+            return self._send(query, zone, outgoing)
         return Response(rcode=NOTAUTH, authoritative=False, made=MADE)
 
     def _zone(self, name: str) -> str | None:
@@ -145,6 +145,13 @@ class Transfer(Plugin):
         others = [plugin for plugin in self.block.named("transfer") if plugin is not self and isinstance(plugin, Transfer)]
         longer = any(len(names.closest(name, other.zones) or "") > len(zone or "") for other in others)
         return None if longer else zone
+
+    def _outgoing(self, query: Query) -> Outgoing | None:
+        """The zone that is asked for, where a plugin has it."""
+        for plugin in self._plugins():
+            if query.name in plugin.transferable():
+                return plugin.outgoing(query.name, query)
+        return None
 
     def _plugins(self) -> list[Plugin]:
         return [plugin for _, plugin in self.block.plugins if plugin.overrides("transferable")]
@@ -190,6 +197,10 @@ class Transfer(Plugin):
         """The zones that are this directive's affair, each with the key that its changes touch."""
         known = {origin: key for plugin in reversed(self._plugins()) for origin, key in plugin.transferable().items()}
         return {origin: key for origin, key in known.items() if self._zone(origin) is not None}
+
+    def _soa(self, origin: str) -> RRset | None:
+        outgoing = self._outgoing(Query(origin, AXFR))
+        return None if outgoing is None else outgoing.soa
 
     def _forgotten(self, keys: Iterable[Key]) -> None:
         changed = set(keys)

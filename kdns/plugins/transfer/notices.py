@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from kdns.dns.response import RRset
 from kdns.errors import UpstreamError
 from kdns.upstream.primary import tell
 from kdns.upstream.targets import Target
@@ -15,10 +16,11 @@ QUIET = 5.0  # seconds between two notices of a zone at least
 
 
 class Notices:
-    """What these servers are still to be told, from an address of ours."""
+    """What these servers are still to be told, from an address of ours; `soa` is that of a zone, None where there is none now."""
 
-    def __init__(self, targets: Iterable[Target], source: str) -> None:
+    def __init__(self, targets: Iterable[Target], source: str, soa: Callable[[str], RRset | None]) -> None:
         self._source = source
+        self._soa = soa
         self._untold: dict[Target, dict[str, None]] = {target: {} for target in targets}  # zones that changed
         self._wake = asyncio.Event()
 
@@ -50,7 +52,10 @@ class Notices:
             await asyncio.sleep(told.get(origin, 0.0) + QUIET - time.monotonic())
             del untold[origin]
             told[origin] = time.monotonic()
+            soa = self._soa(origin)
+            if soa is None:  # the zone is gone
+                continue
             try:
-                await tell(target, origin, self._source)
+                await tell(target, soa, self._source)
             except UpstreamError as error:
                 log.warning("%s: %s was not told that it changed: %s", origin, target, error)
