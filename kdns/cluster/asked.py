@@ -53,11 +53,11 @@ class Asked:
         """Does somebody ask for this very name?"""
         return any(outside.of(name) for outside in self._every)
 
-    def names(self, origin: str) -> Iterator[str]:
-        """The names below an origin that somebody asks for, wildcards as they stand; each may come again."""
+    def names(self) -> Iterator[str]:
+        """The names that somebody asks for, in whatever zone, wildcards as they stand; each may come again."""
         for outside in self._every:
             for name in outside.every():
-                if isinstance(name, str) and names.is_below(name, origin):
+                if isinstance(name, str):
                     yield name
 
     def why(self, name: str, origin: str) -> ExtendedError | None:

@@ -68,8 +68,9 @@ def external_listing(answers: Answers, zone: External, top: Step) -> Iterator[St
     soa = zone.apex.soa(store.hand_out())
     yield [soa, *top]
     taken: dict[str, set[int]] = {}  # names that are asked for, and their types: they go before those of Services
-    for name in zone.asked.names(origin):
-        if name in taken or name == origin or names.is_below(name, zone.own):
+    for name in zone.asked.names():
+        if name in taken or name == origin or names.is_below(name, zone.own) or not names.is_below(name, origin):
+            yield []
             continue
         found = _asked_for(name, zone)
         taken[name] = {rrset.type for rrset in found}

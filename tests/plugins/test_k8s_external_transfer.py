@@ -11,6 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from kdns.core.generation import Generation
+from kdns.dns.query import Query
+from kdns.dns.types import AXFR
 from tests.plugins.test_k8s_external import MANIFESTS as SERVICES
 from tests.plugins.test_k8s_external import object_of
 from tests.plugins.test_k8s_external_resources import MANIFESTS as ENTRANCES
@@ -94,6 +96,17 @@ def test_a_change_has_a_later_serial_and_touches_what_is_told(tmp_path: Path) ->
         after.get_soa().serial > before, [rdata.to_text() for rdata in after.find_rdataset("web.shop.example.org.", "A")],
     )  # fmt: skip
     assert {"cluster.local.", "example.org.", "2.0.192.in-addr.arpa."} == set(transfer._known())  # type: ignore[attr-defined]
+
+
+def test_names_of_other_zones_are_steps_too(tmp_path: Path) -> None:
+    """Between two steps others may have their turn, however many names are passed by."""
+    generation = serving(tmp_path, "hostnames")
+    every = ",".join(f"n{i}.example.net" for i in range(100))
+    source_of(generation).store.put(replace(object_of(["192.0.2.5"], every), key="w/many"))
+    external = generation.blocks[0].named("k8s_external")[0]
+    steps = list(external.outgoing("example.org.", Query("example.org.", AXFR)).steps)
+    assert sum(not step for step in steps) >= 100
+    assert [] == [rrset.name for step in steps for rrset in step if rrset.name.endswith(".net.")]
 
 
 def test_a_wildcard_stands_for_no_name_that_a_service_has(tmp_path: Path) -> None:
