@@ -67,7 +67,7 @@ class Asked:
                 continue
             ways = list(self._ways(key))
             if not any(external and (external.addresses or external.names) for _, external in ways):
-                text, see = _of_gateways(ways)
+                text, see = self._of_gateways(ways)
                 return reason(f"{spoken(key)} asks for it and has no address yet{text}", f"see {_kubectl(see or key)}")
         return None
 
@@ -111,6 +111,21 @@ class Asked:
                 there = store.entrances.get(gateway)
                 yield gateway, there.external if there is not None else None
 
+    def _of_gateways(self, ways: list[tuple[str, External | None]]) -> tuple[str, str]:
+        """What is wrong with the Gateways of a route, and the one to look at; nothing of what has a load balancer of its own.
+
+        Clients are told the first: a Gateway in a namespace that is hidden from them is not named in it.
+        """
+        if not ways:
+            return ": no Gateway takes it", ""
+        said = [
+            f"{spoken(of) if self._exposed(of.partition('/')[0]) else 'a Gateway'} "
+            f"{'has none' if external is not None else 'does not exist'}"
+            for of, external in ways if of
+        ]  # fmt: skip
+        there = next((of for of, external in ways if of and external is not None), "")
+        return f": {', '.join(said)}" if said else "", there
+
 
 def of_type(rrsets: tuple[RRset, ...], type: int) -> tuple[RRset, ...]:
     """Those of addresses of a type; one of them for ANY (RFC 8482)."""
@@ -137,15 +152,6 @@ def _kubectl(key: str) -> str:
     place, _, kind = key.partition(" ")
     namespace, _, name = place.partition("/")
     return f"kubectl describe {(kind or SERVICE).lower()} {name} -n {namespace}"
-
-
-def _of_gateways(ways: list[tuple[str, External | None]]) -> tuple[str, str]:
-    """What is wrong with the Gateways of a route, and the one to look at; nothing of what has a load balancer of its own."""
-    if not ways:
-        return ": no Gateway takes it", ""
-    said = [f"{spoken(of)} {'has none' if external is not None else 'does not exist'}" for of, external in ways if of]
-    there = next((of for of, external in ways if of and external is not None), "")
-    return f": {', '.join(said)}" if said else "", there
 
 
 def _shown(external: External | None) -> str:

@@ -152,6 +152,14 @@ def test_why_a_name_has_no_address(name: str, expected: str, tmp_path: Path) -> 
     assert expected == told["why"]
 
 
+def test_clients_are_told_of_no_gateway_that_is_hidden(tmp_path: Path) -> None:
+    generation = started(tmp_path, ALL, "namespaces shop")
+    source_of(generation).store.put(Entrance("infra/edge Gateway", External((), (), ())))
+    told = asyncio.run(explain(next(iter(generation.listeners.values())), Query("api.example.org.", 1, edns=Edns(1232, False))))
+    assert "HTTPRoute shop/api asks for it and has no address yet: a Gateway has none" == told["why"]
+    assert told["sentence"].endswith("; see kubectl describe gateway edge -n infra")
+
+
 @pytest.mark.parametrize(("name", "expected"), [
     ("lost.example.org.", "lost.example.org has no A record: TLSRoute shop/lost asks for it and has no address yet: "
      "Gateway shop/gone does not exist; see kubectl describe tlsroute lost -n shop"),
