@@ -411,7 +411,7 @@ def test_the_fake_stops_at_once_and_starts_again_on_the_same_port(tmp_path: Path
 
     cut, again, took = asyncio.run(main())
     assert (["200", "ADDED prod@2", "ClientPayloadError"], ["200", "NamespaceList@2 prod"]) == (cut, again)
-    assert took < 1
+    assert took < 5
 
 
 def test_half_a_handshake() -> None:

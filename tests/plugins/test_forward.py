@@ -673,7 +673,7 @@ def test_one_deadline_for_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
             async with serving(forwarding(a.port, b.port, options=options)) as generation:
                 began = asyncio.get_running_loop().time()
                 reply = await ask(generation, "www.example.org")
-                assert 0.3 < asyncio.get_running_loop().time() - began < 1.5
+                assert 0.3 < asyncio.get_running_loop().time() - began < 4
                 assert dns.rcode.SERVFAIL == reply.rcode()
 
     asyncio.run(run())
