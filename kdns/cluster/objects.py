@@ -19,7 +19,6 @@ from kdns.dns import names
 
 SERVICE_NAME = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
-
 LONGEST_SELECTOR = 80  # characters that are kept of a selector
 GOING = " (terminating)"
 UNREADY = 20  # endpoints of a slice that are not ready of which is kept what they are called

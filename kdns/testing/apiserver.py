@@ -21,24 +21,13 @@ from typing import Literal, NamedTuple, Self
 import yaml
 from aiohttp import web
 
-from kdns.testing.messages import (
-    bookmark_event,
-    change_event,
-    error_event,
-    group_path,
-    Object,
-    octets_of,
-    RESOURCES,
-    status,
-    TOO_OLD,
-)
+from kdns.testing.messages import bookmark_event, change_event, expired_event, group_path, Object, octets_of, RESOURCES, status
 from kdns.testing.ports import free_ports
 
 Kind = Literal["list", "page", "watch", "stream"]  # page: a list that goes on; stream: a watch with sendInitialEvents
 LIST: tuple[Kind, ...] = ("list", "page")
 WATCH: tuple[Kind, ...] = ("watch", "stream")
 ANY: tuple[Kind, ...] = LIST + WATCH
-
 
 
 class Received(NamedTuple):
@@ -224,7 +213,7 @@ class FakeApiServer:
         exchange.events = asyncio.Queue()  # from here on changes are told
         if exchange.kind == "watch" and version not in ("", "0"):
             if int(version) < store.oldest:
-                return await exchange.stream(error_event(410, "Expired", TOO_OLD))
+                return await exchange.stream(expired_event())
             events = [event for number, event in store.log if number > int(version)]
         else:
             events = [change_event("ADDED", obj) for obj in store.select("")]

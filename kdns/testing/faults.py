@@ -6,7 +6,7 @@ from typing import Literal, Self
 from aiohttp import web
 
 from kdns.testing.apiserver import Exchange, Fault, WATCH
-from kdns.testing.messages import bookmark_event, error_event, Object, RESOURCES, status, TOO_OLD
+from kdns.testing.messages import bookmark_event, expired_event, Object, RESOURCES, status, TOO_OLD
 from kdns.testing.ports import free_ports
 
 
@@ -17,7 +17,7 @@ async def gone(exchange: Exchange) -> web.StreamResponse:
 
 async def gone_event(exchange: Exchange) -> web.StreamResponse:
     """410 as an ERROR event on a stream with status 200, and its end."""
-    return await exchange.stream(error_event(410, "Expired", TOO_OLD))
+    return await exchange.stream(expired_event())
 
 
 async def page_expired(exchange: Exchange) -> web.StreamResponse:

@@ -20,8 +20,13 @@ TOO_OLD = "too old resource version"
 
 
 def error_event(code: int, reason: str, message: str) -> Object:
-    """What ends a watch, such as 410 Expired."""
+    """What ends a watch."""
     return {"type": "ERROR", "object": status(code, reason, message)}
+
+
+def expired_event() -> Object:
+    """What ends a watch from a version that is too old: 410 Expired."""
+    return error_event(410, "Expired", TOO_OLD)
 
 
 def bookmark_event(resource: str, version: int, *, initial_events_end: bool = False) -> Object:

@@ -3,6 +3,7 @@
 events.py      what an API server says, from bytes
 tallies.py     what is counted
 library.py     what is used of the library `kubernetes`
+kubeconfig.py  what is wrong with one
 client.py      requests to it
 resources.py   what is asked for
 screening.py   names that may not reach an answer

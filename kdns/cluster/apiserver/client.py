@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-import yaml
 
 from kdns import __version__
 from kdns.cluster.apiserver.events import refused, Status
+from kdns.cluster.apiserver.kubeconfig import user_of
 from kdns.cluster.apiserver.library import (
     ApiClient,
     ConfigException,
@@ -72,7 +72,7 @@ class Client:
         """SourceError where the configuration itself is at fault: no waiting will help."""
         connection = self._connection
         if connection.kubeconfig:
-            _user(connection)
+            user_of(connection.kubeconfig, connection.context)
         elif connection.endpoint:
             if urlsplit(connection.endpoint).scheme not in ("http", "https"):
                 raise SourceError(f"endpoint {connection.endpoint}: not a URL that starts with http:// or https://")
@@ -82,7 +82,7 @@ class Client:
     def check_files(self) -> None:
         """SourceError where a kubeconfig or a certificate that is named cannot be used."""
         if self._connection.kubeconfig:
-            _user(self._connection)
+            user_of(self._connection.kubeconfig, self._connection.context)
         for path in self._connection.tls or ():
             try:
                 with open(path, "rb"):
@@ -240,7 +240,7 @@ async def configured(connection: Connection) -> tuple[Configuration, float | Non
 
 
 async def _from_kubeconfig(connection: Connection, configuration: Configuration) -> float | None:
-    user = _user(connection)
+    user = user_of(connection.kubeconfig, connection.context)
     overheard = _Overheard()
     said = logging.getLogger("kubernetes.aio.config.kube_config")
     said.addFilter(overheard)
@@ -268,40 +268,6 @@ class _Overheard(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         self.last = masked(" ".join(record.getMessage().split())[:1000])[:300]
         return False
-
-
-def _user(connection: Connection) -> dict[str, Any]:
-    """The user of a kubeconfig's context; SourceError where the file is no kubeconfig that can be used."""
-    where = f"kubeconfig {connection.kubeconfig}"
-    try:
-        with open(connection.kubeconfig, "rb") as file:
-            config = yaml.safe_load(file)
-        if not isinstance(config, dict):
-            raise SourceError(f"{where}: not a kubeconfig, but {type(config).__name__}")
-        name = connection.context or config.get("current-context")
-        if not name:
-            raise SourceError(f"{where}: no current-context, and no context is named")
-        context = _named(config, "contexts", name, where)["context"]
-        cluster = _named(config, "clusters", context["cluster"], where)["cluster"]
-        if urlsplit(cluster.get("server", "")).scheme not in ("http", "https"):
-            raise SourceError(f"{where}: cluster '{context['cluster']}' has no server with http:// or https://")
-        if not context.get("user"):  # `kubernetes` cannot do without
-            raise SourceError(f"{where}: context '{name}' has no user")
-        user = _named(config, "users", context["user"], where)["user"]
-    except OSError as error:
-        raise SourceError(f"{where}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise SourceError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{where}: not a kubeconfig: {type(error).__name__} {error}") from None
-    return user or {}
-
-
-def _named(config: dict[str, Any], kind: str, name: str, where: str) -> dict[str, Any]:
-    found: dict[str, Any] | None = next((one for one in config.get(kind) or () if one["name"] == name), None)
-    if found is None:
-        raise SourceError(f"{where}: {kind} has no '{name}'")
-    return found
 
 
 class Turns:

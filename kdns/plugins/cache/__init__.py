@@ -144,10 +144,8 @@ class Caching(Plugin):
         self.tallies = block.keep(key, lambda: CacheCounts(block.metrics, key))
         self.tallies.serve(block, self.zones, self.cache)
         self._clock = self.clock
-        self._zones = frozenset(self.zones)
-        self._everything = "." in self._zones
-        disabled = options.disable
-        self._never = [zone for which, zone in disabled if which == SUCCESS and (DENIAL, zone) in disabled]  # nothing is kept
+        self._zones, self._everything = frozenset(self.zones), "." in self.zones
+        self._never = options.never_kept()
         self._under_way: Singleflight[Answer] = Singleflight()
         self._refreshes: dict[Asked, tuple[asyncio.Task[Answer], float]] = {}  # and when they began
         block.on_forget(self.cache.forget)
@@ -340,11 +338,7 @@ class Caching(Plugin):
             self.tallies.drops += 1
             return None
         found = kind(response, query.name, query.type)
-        if self.options.disable:
-            where = DENIAL if found == FAILURE else found
-            if any(which == where and names.is_below(query.name, zone) for which, zone in self.options.disable):
-                return None
-        return found
+        return None if found is not None and self.options.disables(found, query.name) else found
 
 
 def _asked(query: Query, key: str) -> Asked:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from kdns.config.directive import Directive
 from kdns.config.options import argument, flag, option
-from kdns.plugins.cache.answers import BUDGET, Cache, DENIAL, Limits, SUCCESS
+from kdns.dns import names
+from kdns.plugins.cache.answers import BUDGET, Cache, DENIAL, FAILURE, Limits, SUCCESS
 
 CAPACITY, LEAST_CAPACITY = 9984, 1024
 
@@ -132,3 +133,12 @@ class Options:
         most = self.where[0]
         success, denial = self.success.limits(most or 3600), self.denial.limits(most or 1800)
         return Cache(success, denial, self.servfail, self.nxdomain_cut, self.max_size)
+
+    def never_kept(self) -> list[str]:
+        """Zones of which nothing is kept."""
+        return [zone for which, zone in self.disable if which == SUCCESS and (DENIAL, zone) in self.disable]
+
+    def disables(self, kind: str, name: str) -> bool:
+        """Is an answer of this kind for a name not to be kept? Failures are as denials are."""
+        where = DENIAL if kind == FAILURE else kind
+        return any(which == where and names.is_below(name, zone) for which, zone in self.disable)
