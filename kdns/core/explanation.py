@@ -4,6 +4,7 @@ It is asked as a client would ask it, past the memo, and nothing of it is counte
 where the answer needs them. What each step says is made of plain values, ready for JSON.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 
 from kdns.core.block import Block, FAILED
 from kdns.core.chain import UNANSWERED
+from kdns.core.entries import Entry
 from kdns.core.explained import noted
 from kdns.core.listener import Listener
 from kdns.core.plugin import Exchange, Handler, Plugin
@@ -63,7 +65,10 @@ def question(name: str, type: str, client: str) -> Query:
 async def explain(listener: Listener, query: Query) -> dict[str, Any]:
     """What is said to a query at a listening address, by whom, made from what, and why."""
     zone, block = listener.find(query)
-    kept = listener.memo.at(names.wire(query.name))
+    kept: list[Entry] = []
+    for some in listener.memo.at(names.wire(query.name)):
+        kept += some
+        await asyncio.sleep(0)
     way: Way = []
     answer: Answer = UNANSWERED
     with noted() as tries:

@@ -180,14 +180,20 @@ class Memo:
         dying = self._dying
         return not dying or not any(entry.born < dying.get(key, 0) for key in entry.depends)
 
-    def at(self, name: bytes) -> list[Entry]:
-        """The living entries of a name in wire form, in lower case: all are looked at, so it is for a person alone."""
-        every = [entry for entry in self._all() if name in entry.key.lower()]  # much quicker than to take all of them apart
-        return [entry for entry in every if _name_of(entry.key) == name and self._lives(entry)]
+    def at(self, name: bytes) -> Iterator[list[Entry]]:
+        """The living entries of a name in wire form, in lower case, in steps between which others have their turn.
+
+        All entries are looked at, so it is for a person alone.
+        """
+        entries = self._all()
+        for at in range(0, len(entries), SLICE):
+            # To look for the name anywhere in a key is much quicker than to take all of them apart.
+            some = [entry for entry in entries[at : at + SLICE] if entry.reply is not None and name in entry.key.lower()]
+            yield [entry for entry in some if _name_of(entry.key) == name and self._lives(entry)]
 
     def flush(self, name: bytes) -> int:
         """Forget a name; how many replies those were."""
-        found = self.at(name)
+        found = [entry for some in self.at(name) for entry in some]
         self._bury_all(found)
         return len(found)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
+import dns.message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +119,17 @@ def test_nothing_is_kept_of_what_died() -> None:
         memo.forget(["busy"])
         assert (0, 0) == (len(memo), memo.size)
         assert {} == memo._dependents._by_key
+
+
+def test_a_name_is_looked_for_in_slices() -> None:
+    memo, _ = made(1 << 30)
+    asked = dns.message.make_query("web.example", "A").to_wire()[2:]
+    for i in range(3 * SLICE):
+        memo.put(b"%d" % i, b"reply", (), "other")
+    memo.put(asked, b"reply", (), "web")
+    found = [[entry.key for entry in some] for some in memo.at(b"\3web\7example\0")]
+    assert [[], [], [], [asked]] == found
+    assert (1, 0) == (memo.flush(b"\3web\7example\0"), memo.flush(b"\3web\7example\0"))
 
 
 def test_very_many_replies_are_dead_at_once_and_buried_in_slices() -> None:
