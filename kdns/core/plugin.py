@@ -106,9 +106,12 @@ class Plugin:
         """What this plugin knows of a query, by names such as `kubernetes/client-namespace` (*metadata*)."""
         return {}
 
-    def search_list(self, query: Query) -> tuple[str, ...]:
-        """The search list of whoever asks, where this plugin knows it; the name asked is below the first of it (*autopath*)."""
-        return ()
+    def search_list(self, query: Query) -> tuple[tuple[str, ...], tuple[Key, ...]]:
+        """The search list of whoever asks, where this plugin knows it, for *autopath*: the name asked is below the first of it.
+
+        And what it was told from: where there is none, another answer is due as soon as one of these changes.
+        """
+        return (), ()
 
     def transferable(self) -> Mapping[str, Key]:
         """The zones that this plugin has and others may take over, by origin, each with the key that its changes touch."""

@@ -114,27 +114,29 @@ class Autopath(Plugin):
             return response
         if response.rcode != NXDOMAIN and not is_unanswered(response):
             return response
-        search = self._search_list(query)
+        search, depends = self._search_list(query)
+        response = replace(response, depends=(*response.depends, *depends))
         if not search or not names.is_below(query.name, search[0]) or query.name == search[0]:
             return response
         return await self._completed_by(query, response, search)
 
-    def _search_list(self, query: Query) -> tuple[str, ...]:
-        """The search list of whoever asks; none where it is not known, or the name is in no zone of ours."""
+    def _search_list(self, query: Query) -> tuple[tuple[str, ...], tuple[Key, ...]]:
+        """The search list of whoever asks, none where it is not known or the name is of no zone here; and what it was told from."""
         if not any(names.is_below(query.name, zone) for zone in self._zones):
-            return ()
+            return (), ()
         if not self._knows:
-            return self._search
+            return self._search, (self._key,)
+        depends: tuple[Key, ...] = ()
         for plugin in self.block.named(self._knows):
-            found = plugin.search_list(query)
+            found, keys = plugin.search_list(query)
+            depends += keys
             if found:
-                return found + self._search
-        return ()
+                return found + self._search, (*depends, self._key)
+        return (), depends
 
     async def _completed_by(self, query: Query, nothing: Response, search: tuple[str, ...]) -> Answer:
         """What the first name has that exists; `nothing` is what the one asked for has."""
         base = query.name[: -len(search[0])]
-        nothing = replace(nothing, depends=(*nothing.depends, self._key))
         for zone in (*search[1:], "."):
             name = base if zone == "." else base + zone
             if len(name) >= names.MAX_NAME:  # on the wire there is an octet more

@@ -202,17 +202,19 @@ class Kubernetes(Plugin):
     def outgoing(self, origin: str, query: Query) -> Outgoing:
         return Outgoing(self.answers.apexes[origin].soa(self.store.serial), listing(self.answers, query, origin))
 
-    def search_list(self, query: Query) -> tuple[str, ...]:
+    def search_list(self, query: Query) -> tuple[tuple[str, ...], tuple[Key, ...]]:
         origin = self._fallthrough.zone(query.name)
         if origin is None or is_reverse(origin) or not self.store.synced:
-            return ()
+            return (), ()
         *base, namespace, kind = ["", *names.labels(query.name if origin == "." else query.name[: -len(origin)] or ".")][-3:]
-        if kind != "svc" or not any(base) or namespace not in self.store.namespaces:
-            return ()
+        if kind != "svc" or not any(base):
+            return (), ()
+        if namespace not in self.store.namespaces:
+            return (), (namespace,)
         if self._verified and self.audience(query.client.host) != namespace.encode():
-            return ()
+            return (), (namespace,)
         svc = f"svc.{origin.lstrip('.')}"
-        return f"{namespace}.{svc}", svc, origin
+        return (f"{namespace}.{svc}", svc, origin), (namespace,)
 
     def audience(self, client: str) -> bytes:
         """The namespace of the Pod that has the address, for *autopath*; here all are answered alike."""
