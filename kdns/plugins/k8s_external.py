@@ -269,10 +269,11 @@ class K8sExternal(Plugin):
         address, bits = prefix
         if bits < 8 * len(address):
             return records.EMPTY, None  # nobody knows what is below it, and nobody keeps it
-        keys = [key for key in cluster.store.outside.of(address) if cluster.answers.exposed(key.partition("/")[0])]
+        every = {key: key.partition("/")[0] for key in cluster.store.outside.of(address)}
+        keys = [key for key, namespace in every.items() if cluster.answers.exposed(namespace)]
         rdata = tuple(map(names.wire, self._called(keys)))
         answer = (RRset(name, PTR, self.options.ttl, rdata),) if rdata and type in (PTR, ANY) else ()
-        return Found(bool(rdata), answer), (address, *keys)
+        return Found(bool(rdata), answer), (address, *keys, *dict.fromkeys(every.values()))
 
     def _called(self, keys: Iterable[str]) -> list[str]:
         return [records.base(key, self._origin, "") for key in keys]

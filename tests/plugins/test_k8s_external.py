@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kdns.cluster.external import service
-from kdns.cluster.objects import ServiceObject
+from kdns.cluster.objects import Namespace, ServiceObject
 from kdns.core.generation import Generation
 from tests.support.configured import ask, generation_of, refused
 
@@ -146,6 +146,23 @@ def test_a_change_is_seen(tmp_path: Path) -> None:
         [["NXDOMAIN"]] * 4,
         ({}, 1),
     ) == (before, after, all_said(), (store.outside._at.get("new.example.org.", {}), len(store.outside._at)))
+
+
+def test_a_namespace_that_is_hidden_and_shown(tmp_path: Path) -> None:
+    """By its labels, which names and pointers depend on."""
+    (tmp_path / "all.yaml").write_text(MANIFESTS)
+    generation = generation_of(
+        f". {{\nkubernetes cluster.local {{\nmanifests {tmp_path}/all.yaml\nnamespace_labels shown=yes\n}}\n"
+        "k8s_external example.org 192.0.2.0/24\n}"
+    )
+    (source,) = [plugin.source for _, plugin in generation.blocks[0].plugins if hasattr(plugin, "source")]
+    asyncio.run(source.start())
+    found = []
+    for labels in ((), (("shown", "yes"),), ()):
+        source.store.put(Namespace("shop", labels))
+        found.append((said(generation, WEB, "A"), said(generation, "1.2.0.192.in-addr.arpa.", "PTR")))
+    hidden = (["NXDOMAIN"], ["NXDOMAIN"])
+    assert [hidden, (V4, [f"1.2.0.192.in-addr.arpa. PTR {WEB}"]), hidden] == found
 
 
 def test_what_is_no_address_is_passed_over() -> None:
