@@ -3,10 +3,13 @@
 It costs others a look into a context variable, and only where they fail or ask an upstream.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
+
+from kdns.dns.types import RCODES
 
 
 class Try(NamedTuple):
@@ -25,11 +28,13 @@ def is_explained() -> bool:
     return _tries.get() is not None
 
 
-def note(upstream: str, seconds: float, said: str) -> None:
-    """An upstream was asked; forgotten unless somebody takes notes."""
+def note(upstream: str, began: float, said: int | str) -> None:
+    """An upstream, asked at a time of time.monotonic(), said a code, or failed; forgotten unless somebody takes notes."""
     tries = _tries.get()
     if tries is not None:
-        tries.append(Try(upstream, round(seconds * 1000, 3), said))
+        if isinstance(said, int):
+            said = RCODES.get(said, str(said))
+        tries.append(Try(upstream, round((time.monotonic() - began) * 1000, 3), said))
 
 
 @contextmanager

@@ -77,9 +77,13 @@ class Plugin:
         """
         self.block, self.directive, self.options = block, directive, options
 
-    async def answer(self, query: Query, next: Handler) -> Answer:
-        """Answer, or `return await next(query)`."""
-        return await next(query)
+    def answer(self, query: Query, next: Handler) -> Awaitable[Answer]:
+        """Answer, or `return await next(query)`.
+
+        Most override it with `async def`. One that passes most queries on unchanged spares each of them a coroutine where it
+        is a plain function: `return next(query)`, or what a coroutine of its own comes to.
+        """
+        return next(query)
 
     def at_once(self, query: Query, next: Known) -> Answer | None:
         """What `answer` would say, where that can be said without waiting; None: `answer` is asked, as if nothing had been.

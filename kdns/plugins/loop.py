@@ -36,7 +36,7 @@ Examples
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -110,12 +110,13 @@ class Loop(Plugin):
         self._probes: dict[str, Probed] = {}  # by the name asked
         self._came_back: set[str] = set()
 
-    async def answer(self, query: Query, next: Handler) -> Answer:
-        if query.type == HINFO and query.name in self._probes:
-            self._came_back.add(query.name)
-            self._take_out(self._probes[query.name], f"{query.client} -> {query.local}")
-            return Response(rcode=NXDOMAIN, authoritative=False, made=MADE)
-        return await next(query)
+    def answer(self, query: Query, next: Handler) -> Awaitable[Answer]:
+        return self._caught(query) if query.type == HINFO and query.name in self._probes else next(query)
+
+    async def _caught(self, query: Query) -> Answer:
+        self._came_back.add(query.name)
+        self._take_out(self._probes[query.name], f"{query.client} -> {query.local}")
+        return Response(rcode=NXDOMAIN, authoritative=False, made=MADE)
 
     def at_once(self, query: Query, next: Known) -> Answer | None:
         return None if query.type == HINFO else next(query)

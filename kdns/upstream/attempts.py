@@ -13,7 +13,7 @@ from typing import NamedTuple
 from kdns.core.explained import note
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import ExtendedError, Made, Response
-from kdns.dns.types import RCODES, SERVFAIL, TC
+from kdns.dns.types import SERVFAIL, TC
 from kdns.errors import NoReply, UpstreamError
 from kdns.upstream.policies import Policy
 from kdns.upstream.tallies import Tallies
@@ -57,19 +57,20 @@ class Attempts:
         """
         tcp, order = self.over_tcp(query), self._order(upstreams)
         most = 2 * len(order) if self._most is None else self._most
-        deadline = time.monotonic() + DEADLINE
+        began = time.monotonic()
+        deadline = began + DEADLINE
         failures: dict[str, UpstreamError] = {}
         last: Response | None = None
         fails = replies = 0
         silence = False
-        while order and (left := deadline - time.monotonic()) > 0:
-            upstream, began = order[(fails + replies) % len(order)], time.monotonic()
+        while order and (left := deadline - began) > 0:
+            upstream = order[(fails + replies) % len(order)]
             try:
                 last = await upstream.ask(query, tcp, min(self._timeout, left), size, silence)
                 if last.flags & TC and self._prefer_udp and not tcp:
                     last = await upstream.ask(query, True, min(self._timeout, deadline - time.monotonic()), size)
             except UpstreamError as error:
-                note(upstream.name, time.monotonic() - began, str(error))
+                note(upstream.name, began, str(error))
                 failures[upstream.name] = error
                 silence = silence or isinstance(error, NoReply)
                 fails += 1
@@ -77,11 +78,13 @@ class Attempts:
                     break
                 if (fails + replies) % len(order) == 0:
                     await asyncio.sleep(PAUSE)
+                began = time.monotonic()
                 continue
-            note(upstream.name, time.monotonic() - began, RCODES.get(last.rcode, str(last.rcode)))
+            note(upstream.name, began, last.rcode)
             replies += 1
             if last.rcode not in self._failover or replies + fails >= len(order):
                 break
+            began = time.monotonic()
         return Outcome(last, True) if last is not None else Outcome(_failed(upstreams, failures), False)
 
     async def ask_one(self, upstream: Upstream, query: Query, size: int) -> Response:

@@ -68,7 +68,7 @@ class Upstream(Kept):
     """A server that questions are forwarded to, with its sockets and its health."""
 
     def __init__(self, target: Target, terms: Terms, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
-        self.target, self.name = target, str(target)
+        self.target, self.name, self._encrypted = target, str(target), target.encrypted
         self.latency = 0.0  # seconds, smoothed; 0: not known yet
         self.exclusions: list[Exclusion] = []  # whoever takes the upstream out has one of its own here
         self._terms, self._tallies = terms, tallies
@@ -107,7 +107,7 @@ class Upstream(Kept):
         to[self._to] = to.get(self._to, 0.0) + 1
         codes = self._terms.edns_options
         options = query.options(codes) if codes else b""
-        tcp = tcp or self.target.encrypted or bool(options)  # many clients' options would be many chances to guess at a reply
+        tcp = tcp or self._encrypted or bool(options)  # many clients' options would be many chances to guess at a reply
         opt = _opt(size, query.do, options) if tcp or self.edns.offered(began, after_silence) else b""
         try:
             response, wire = await self._exchange(query, opt, tcp, began + timeout)

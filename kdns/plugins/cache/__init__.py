@@ -96,7 +96,7 @@ Examples
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -146,6 +146,7 @@ class Caching(Plugin):
         self._clock = self.clock
         self._zones, self._everything = frozenset(self.zones), "." in self.zones
         self._never = options.never_kept()
+        self._disabled = {kind: options.disabled(kind) for kind in (SUCCESS, DENIAL, FAILURE)} if options.disable else {}
         self._under_way: Singleflight[Answer] = Singleflight()
         self._refreshes: dict[Asked, tuple[asyncio.Task[Answer], float]] = {}  # and when they began
         block.on_forget(self.cache.forget)
@@ -182,7 +183,8 @@ class Caching(Plugin):
     def _is_elsewhere(self, query: Query) -> bool:
         """Is it of no zone here, or whoever asks may get another answer than others?"""
         here = self._everything or names.closest(query.name, self._zones)
-        return not here or bool(query.options(self.block.edns_options))
+        heeded = self.block.edns_options
+        return not here or (bool(heeded) and bool(query.options(heeded)))
 
     def _is_never_kept(self, name: str) -> bool:
         return names.first_above(name, self._never) is not None
@@ -276,26 +278,34 @@ class Caching(Plugin):
 
     # ------------------------------------------------------------ from below
 
-    async def _ask(self, query: Query, next: Handler, key: str, anew: bool = False) -> Answer:
+    def _ask(self, query: Query, next: Handler, key: str, anew: bool = False) -> Awaitable[Answer]:
         """What the plugins below say; equal questions that come meanwhile wait for the same answer.
 
         `anew`: even where an answer is kept that is fresh.
         """
+        asked = _asked(query, key)
+        if asked not in self._under_way:
+            return self._under_way.ask(asked, partial(self._work, query, next, key))
+        if query.trail:  # an alias that leads back to itself must not wait for itself
+            return self._work(query, next, key)
+        return self._join(asked, query, next, key, anew)
+
+    async def _work(self, query: Query, next: Handler, key: str) -> Answer:
+        changes = self.cache.changes
+        return self._kept(query, key, await next(query), changes)
+
+    async def _join(self, asked: Asked, query: Query, next: Handler, key: str, anew: bool) -> Answer:
+        """What comes of an equal question that is under way."""
 
         async def work() -> Answer:
-            if joined and not anew:  # whoever asked first was cancelled, and another may have asked since
+            if not anew:  # whoever asked first was cancelled, and another may have asked since
                 entry, now = self.cache.find(key), self._clock()
                 if entry is not None and entry.left(int(now)) > 0:
                     return self._hit(entry, query, next, now)
-            changes = self.cache.changes
-            return self._kept(query, key, await next(query), changes)
+            return await self._work(query, next, key)
 
-        asked = _asked(query, key)
-        joined = asked in self._under_way
-        if query.trail and joined:  # an alias that leads back to itself must not wait for itself
-            return self._kept(query, key, await next(query), self.cache.changes)
         answer = await self._under_way.ask(asked, work, self._joined)
-        return await next(query) if joined and _is_cut_for_udp(query, answer) else answer
+        return await next(query) if _is_cut_for_udp(query, answer) else answer
 
     def _joined(self, answer: Answer) -> None:
         """Another's question had the answer: a miss all the same."""
@@ -314,7 +324,12 @@ class Caching(Plugin):
             return response
         if not query.flags & RD or response.flags & TC:
             return response
-        return self._put(query, key, response, changes, second)
+        found = self._kind(query, response, changes)
+        if found is not None:
+            return self.cache.put(key, found, response, second)
+        if old is not None:
+            self.cache.drop(key)
+        return response
 
     def _missed(self, response: Response) -> Response:
         """An answer from elsewhere that was not here."""
@@ -322,23 +337,18 @@ class Caching(Plugin):
         by, upstream, _, replayed = response.made
         return replace(response, made=Made(by, upstream, "miss", replayed))
 
-    def _put(self, query: Query, key: str, response: Response, changes: int, second: int) -> Response:
-        """Put an answer in the place of what was kept, or nothing where it may not be kept."""
-        found = self._kind(query, response, changes)
-        if found is not None:
-            return self.cache.put(key, found, response, second)
-        self.cache.drop(key)
-        return response
-
     def _kind(self, query: Query, response: Response, changes: int) -> str | None:
         """What an answer is kept as, or None."""
         if not response.foreign or (response.depends and changes != self.cache.changes):
             return None
-        if response.answer and query.name not in [rrset.name for rrset in response.answer]:
+        answer = response.answer
+        if answer and answer[0].name != query.name and query.name not in [rrset.name for rrset in answer]:
             self.tallies.drops += 1
             return None
         found = kind(response, query.name, query.type)
-        return None if found is not None and self.options.disables(found, query.name) else found
+        if found is not None and self._disabled and names.first_above(query.name, self._disabled[found]) is not None:
+            return None
+        return found
 
 
 def _asked(query: Query, key: str) -> Asked:

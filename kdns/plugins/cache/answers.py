@@ -251,7 +251,8 @@ class Cache:
 
 def _size(entry: KeptAnswer) -> int:
     """Octets that an entry takes, about."""
-    return OVERHEAD + len(entry.key) + len(entry.packed) + sum(map(len, entry.depends))
+    size = OVERHEAD + len(entry.key) + len(entry.packed)
+    return size + sum(map(len, entry.depends)) if entry.depends else size
 
 
 HIT, STALE = Made("cache", cached="hit"), Made("cache", cached="stale")

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from kdns.config.directive import Directive
 from kdns.config.options import argument, flag, option
-from kdns.dns import names
 from kdns.plugins.cache.answers import BUDGET, Cache, DENIAL, FAILURE, Limits, SUCCESS
 
 CAPACITY, LEAST_CAPACITY = 9984, 1024
@@ -138,7 +137,7 @@ class Options:
         """Zones of which nothing is kept."""
         return [zone for which, zone in self.disable if which == SUCCESS and (DENIAL, zone) in self.disable]
 
-    def disables(self, kind: str, name: str) -> bool:
-        """Is an answer of this kind for a name not to be kept? Failures are as denials are."""
+    def disabled(self, kind: str) -> list[str]:
+        """Zones of which no answers of this kind are kept. Failures are as denials are."""
         where = DENIAL if kind == FAILURE else kind
-        return any(which == where and names.is_below(name, zone) for which, zone in self.disable)
+        return [zone for which, zone in self.disable if which == where]

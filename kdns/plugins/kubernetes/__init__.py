@@ -97,7 +97,7 @@ Examples
         }
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -161,10 +161,11 @@ class Kubernetes(Plugin):
         self.answers = Answers(self.store, options.schema(origins), lambda: bool(block.witnesses))
         self.store.listeners.append(block.forget)
 
-    async def answer(self, query: Query, next: Handler) -> Answer:
+    def answer(self, query: Query, next: Handler) -> Awaitable[Answer]:
         origin = self._fallthrough.zone(query.name)
-        if origin is None:
-            return await next(query)
+        return next(query) if origin is None else self._answer(query, origin, next)
+
+    async def _answer(self, query: Query, origin: str, next: Handler) -> Answer:
         if not self.store.synced:
             why = ExtendedError(NOT_READY, self.store.why_not, self.source.why_not() or "")  # in the reply not all that was said
             return Response(rcode=SERVFAIL, made=MADE, error=why)
