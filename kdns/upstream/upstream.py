@@ -11,6 +11,7 @@ import random
 import ssl
 import struct
 import time
+from collections.abc import Awaitable
 from functools import lru_cache
 from typing import NamedTuple, TYPE_CHECKING
 
@@ -109,12 +110,23 @@ class Upstream(Kept):
         options = query.options(codes) if codes else b""
         tcp = tcp or self._encrypted or bool(options)  # many clients' options would be many chances to guess at a reply
         opt = _opt(size, query.do, options) if tcp or self.edns.offered(began, after_silence) else b""
+        offered, over_tcp = opt, tcp
         try:
-            response, wire = await self._exchange(query, opt, tcp, began + timeout)
-            if opt and (response.rcode > 15 or _knows_no_edns(wire)):
-                response, wire = await self._exchange(query, b"", tcp, began + timeout)
-                if not _knows_no_edns(wire):
-                    self.edns.refused(began)
+            while True:
+                try:
+                    wire = await self._send(query, offered, over_tcp, began + timeout)
+                except Spoofed:  # over UDP alone
+                    self._tallies.spoofed.labels(self.name).inc()
+                    over_tcp = True
+                    continue
+                response = decode(wire, query, self._made, codes)
+                if not offered or (response.rcode <= 15 and not _knows_no_edns(wire)):
+                    break
+                offered = b""
+            if response.rcode > 15:
+                raise Garbage(f"its reply has code {response.rcode}, which has no meaning without EDNS")
+            if offered is not opt and not _knows_no_edns(wire):
+                self.edns.refused(began)
         except UpstreamError as error:
             self._failed(error, opt, tcp, timeout)
             if isinstance(error, NoReply):
@@ -130,29 +142,25 @@ class Upstream(Kept):
         self._tallies.took(self.name, response.rcode, now - began)
         return response
 
-    async def _exchange(self, query: Query, opt: bytes, tcp: bool, expires: float) -> tuple[Response, bytes]:
-        """One question and its reply, as it is and decoded, over TCP where someone guesses at replies over UDP."""
+    def _send(self, query: Query, opt: bytes, tcp: bool, expires: float) -> Awaitable[bytes]:
+        """One question, and where its reply comes: a message, or Spoofed where someone guesses at replies over UDP."""
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(TICK, self._sweep)
-        asked = question = query.question
+        question = query.question
         flags = query.flags & (RD | CD)
         head = _HEAD(flags | AD, 1, 0, 0) + b"\0\1" if opt else _HEAD(flags, 1, 0, 0) + b"\0\0"
         if tcp:
-            wire = await self._streams.ask(head + question + opt, question, expires)
-        else:
-            if self._terms.random_case:
-                asked = _with_random_case(question)
-            try:
-                wire = await self._datagrams.ask(head + asked + opt, asked, expires)
-            except Spoofed:
-                self._tallies.spoofed.labels(self.name).inc()
-                wire = await self._streams.ask(head + question + opt, question, expires)
-            if asked is not question and wire[4:6] == b"\0\1":  # names that point at the question are spelled as it was asked
-                wire = wire[:12] + question + wire[12 + len(question) :]
-        response = decode(wire, query, self._made, self._terms.edns_options)
-        if response.rcode > 15 and not opt:
-            raise Garbage(f"its reply has code {response.rcode}, which has no meaning without EDNS")
-        return response, wire
+            return self._streams.ask(head + question + opt, question, expires)
+        if self._terms.random_case:
+            return self._send_in_random_case(head, question, opt, expires)
+        return self._datagrams.ask(head + question + opt, question, expires)
+
+    async def _send_in_random_case(self, head: bytes, question: bytes, opt: bytes, expires: float) -> bytes:
+        asked = _with_random_case(question)
+        wire = await self._datagrams.ask(head + asked + opt, asked, expires)
+        if wire[4:6] == b"\0\1":  # names that point at the question are spelled as it was asked
+            wire = wire[:12] + question + wire[12 + len(question) :]
+        return wire
 
     @property
     def usable(self) -> bool:
@@ -186,9 +194,9 @@ class Upstream(Kept):
     async def _check(self) -> None:
         """A question that any server answers, with whatever code, with EDNS and without. UpstreamError where it does not."""
         try:
-            if self._terms.force_tcp or self.target.encrypted:
+            if self._terms.force_tcp or self._encrypted:
                 query = Query(self._terms.domain, NS, flags=RD if self._terms.recurse else 0)
-                await self._exchange(query, b"", True, time.monotonic() + CHECK)
+                decode(await self._send(query, b"", True, time.monotonic() + CHECK), query)
                 return
             extended, plain = await asyncio.gather(*map(self._ping, (True, False)), return_exceptions=True)
         except UpstreamError:

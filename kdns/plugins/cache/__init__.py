@@ -151,12 +151,11 @@ class Caching(Plugin):
         self._refreshes: dict[Asked, tuple[asyncio.Task[Answer], float]] = {}  # and when they began
         block.on_forget(self.cache.forget)
 
-    async def answer(self, query: Query, next: Handler) -> Answer:
+    def answer(self, query: Query, next: Handler) -> Awaitable[Answer]:
         if self._is_elsewhere(query):
-            return await next(query)
+            return next(query)
         if self._is_never_kept(query.name):
-            answer = await next(query)
-            return self._missed(answer) if isinstance(answer, Response) and answer.foreign else answer
+            return self._pass(query, next)
         now = self._clock()
         second = int(now)
         key = key_of(query)
@@ -164,12 +163,20 @@ class Caching(Plugin):
         if self.cache.cut and (entry is None or entry.left(second) <= 0):
             entry = self.cache.find_above(key, second) or entry
         if entry is None:
-            return await self._ask(query, next, key)
+            return self._ask(query, next, key)
         if entry.left(second) > 0:
-            return self._hit(entry, query, next, now)
+            return self._from_cache(entry, query, next, now)
         if self._usable(entry, second):
-            return await self._verified(entry, query, next, now)
-        return await self._ask(query, next, key)
+            return self._verified(entry, query, next, now)
+        return self._ask(query, next, key)
+
+    async def _pass(self, query: Query, next: Handler) -> Answer:
+        """What the plugins below say of a name of which nothing is kept."""
+        answer = await next(query)
+        return self._missed(answer) if isinstance(answer, Response) and answer.foreign else answer
+
+    async def _from_cache(self, entry: KeptAnswer, query: Query, next: Handler, now: float) -> Answer:
+        return self._hit(entry, query, next, now)
 
     def at_once(self, query: Query, next: Known) -> Answer | None:
         """What it neither has nor keeps; an answer from elsewhere is to be counted."""
