@@ -88,6 +88,8 @@ def run(every: Servers, plane: ControlPlane, folder: Path, rounds: int) -> Rates
             with changing(plane, load.changes):
                 for what, server in every.items():
                     if takes(what, load):
+                        if load.fresh:
+                            server.start_again()
                         rates.setdefault(load.name, {}).setdefault(what, []).append(loaded(server, load, questions))
             tell(f"round {turn + 1} of {rounds}: {load.name}: " + ", ".join(
                 f"{what} {seen[-1]:,.0f}" for what, seen in rates[load.name].items()

@@ -1,7 +1,4 @@
-"""The everyday loads of a cluster's DNS server: 10,000 Services, and what their clients ask.
-
-No round asks for a distinct name of another, so that a first time is one in each round.
-"""
+"""The everyday loads of a cluster's DNS server: 10,000 Services, and what their clients ask."""
 
 import random
 import socket
@@ -24,7 +21,10 @@ COOKIE = ("-E", "10:0123456789abcdef")
 
 
 class Load(NamedTuple):
-    """Questions; what dnsperf is told besides; how many seconds, 0 asks each question once; changes of Services meanwhile."""
+    """Questions; what dnsperf is told besides; how many seconds, 0 asks each question once; changes of Services meanwhile.
+
+    `fresh`: for a server that has just started, so that a first time is one in each round.
+    """
 
     name: str
     questions: list[Question]
@@ -32,6 +32,7 @@ class Load(NamedTuple):
     seconds: float = 1.0
     changes: int = 0  # a second
     one_each: bool = False  # a TCP connection for each question
+    fresh: bool = False
 
 
 def objects() -> Iterator[dict[str, Any]]:
@@ -82,7 +83,7 @@ def pointer(i: int) -> str:
 
 
 def distinct(turn: int) -> list[Question]:
-    """Names that no round asked before: a fifth of them Services, SRV and PTR, the rest what search lists make of Services."""
+    """48,000 names, each once: a fifth of them Services, SRV and PTR, the rest what search lists make of Services."""
     chance = random.Random(turn)
     out: list[Question] = []
     for i in chance.sample(range(SERVICES), DISTINCT // 5):
@@ -117,9 +118,9 @@ def loads(turn: int) -> Iterator[Load]:
     """All of a round, in their order."""
     hot = [(name(i), "A") for i in range(HOT)]
     fresh = distinct(turn)
-    yield Load("48,000 distinct names, first", fresh, (), 0)
+    yield Load("48,000 distinct names, first", fresh, (), 0, fresh=True)
     yield Load("48,000 distinct names, again", fresh, (), 0)
-    yield Load("the real mix", mix(turn), (), 0)
+    yield Load("the real mix, first pass", mix(turn), (), 0, fresh=True)
     yield Load(HOT_NAMES, hot)
     for rate in (10, 200):
         yield Load(f"hot, {rate} changes a second", hot, changes=rate)

@@ -60,14 +60,23 @@ class Server:
     def __init__(self, command: list[str], folder: Path, port: int, probe: str) -> None:
         self.port = port
         self.log = folder / f"{Path(command[0]).name}-{port}.log"
+        self._command, self._probe = command, probe
+        self._start()
+
+    def _start(self) -> None:
         with open(self.log, "wb") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         self.pid = self._process.pid
         try:
-            self._wait(probe)
+            self._wait(self._probe)
         except BaseException:
             self.stop()
             raise
+
+    def start_again(self) -> None:
+        """As a new process, which knows nothing of what was asked."""
+        self.stop()
+        self._start()
 
     def _wait(self, probe: str) -> None:
         """Until the probe, a name, has an address; without one, until anything is said."""
@@ -224,6 +233,7 @@ def unbound(folder: Path, probe: str, zones: Zones, forward_to: int, before: lis
     outgoing-range: 4096
     num-queries-per-thread: 4096
     local-zone: 10.in-addr.arpa nodefault
+    local-zone: test nodefault
 {lines}
 forward-zone:
     name: "."
