@@ -69,15 +69,21 @@ class Edns(NamedTuple):
     do: bool
     options: bytes = b""
 
-    def picked(self, codes: Collection[int]) -> bytes:
-        """The options of these codes, as they came; what is cut short is left out."""
-        found, at, options = [], 0, self.options
-        while at + 4 <= len(options):
-            end = at + 4 + int.from_bytes(options[at + 2 : at + 4], "big")
-            if end <= len(options) and int.from_bytes(options[at : at + 2], "big") in codes:
-                found.append(options[at:end])
-            at = end
-        return b"".join(found)
+
+def picked(options: bytes, codes: Collection[int], others: bool = False) -> bytes:
+    """Of EDNS options those of these codes, or all others, as they came; what is cut short is left out."""
+    found, at = [], 0
+    while at + 4 <= len(options):
+        end = at + 4 + int.from_bytes(options[at + 2 : at + 4], "big")
+        if end <= len(options) and (int.from_bytes(options[at : at + 2], "big") in codes) is not others:
+            found.append(options[at:end])
+        at = end
+    return b"".join(found)
+
+
+def without(options: bytes, codes: Collection[int]) -> bytes:
+    """EDNS options but those of these codes."""
+    return picked(options, codes, others=True)
 
 
 class Query:
@@ -169,7 +175,7 @@ class Query:
 
     def options(self, codes: Collection[int]) -> bytes:
         """The client's EDNS options of these codes, as they came."""
-        return self.edns.picked(codes) if codes and self.edns is not None else b""
+        return picked(self.edns.options, codes) if codes and self.edns is not None else b""
 
     def limit(self, most: int = LARGEST_UDP) -> int:
         """Octets that a reply may have: over UDP what the client says it takes, at least 512, but no more than `most`."""

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Collection
 
 from kdns.dns import names
-from kdns.dns.query import Edns, Query, skip_name
+from kdns.dns.query import picked, Query, skip_name
 from kdns.dns.response import ExtendedError, Made, NOT_SAID, Response, RRset
 from kdns.dns.types import A, AA, AAAA, AD, CD, CNAME, DNAME, EDE, IN, MX, NS, OPT, PTR, RA, RRSIG, SOA, SRV, TC
 from kdns.errors import Garbage
@@ -64,7 +64,7 @@ def decode(wire: bytes, query: Query, made: Made = NOT_SAID, keep: Collection[in
         foreign=True,
         made=made,
         error=reader.error,
-        options=Edns(0, False, reader.said).picked(keep) if keep else b"",
+        options=picked(reader.said, keep) if keep else b"",
     )
 
 

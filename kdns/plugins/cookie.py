@@ -57,7 +57,7 @@ from kdns.config.directive import Directive
 from kdns.config.options import flag, option
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
-from kdns.dns.query import Edns, Query, Transport
+from kdns.dns.query import Query, Transport, without
 from kdns.dns.response import Answer, Made, replace, Response
 from kdns.dns.types import COOKIE, FORMERR, TC
 
@@ -148,13 +148,11 @@ class Cookie(Plugin):
             return Response(rcode=BADCOOKIE, authoritative=False, options=said, made=Made("cookie"))
         edns = query.edns
         assert edns is not None  # where the option was
-        query.edns = edns._replace(options=edns.options.replace(option, b""))  # it is between the client and us alone
+        query.edns = edns._replace(options=without(edns.options, CODES))  # it is between the client and us alone
         other = await next(query)
         if not isinstance(other, Response):
             return other
-        theirs = Edns(0, False, other.options).picked(CODES)
-        options = other.options.replace(theirs, b"") if theirs else other.options
-        return replace(other, options=options + said, stable_for=0.0)
+        return replace(other, options=without(other.options, CODES) + said, stable_for=0.0)
 
     async def _without(self, query: Query, next: Handler) -> Answer:
         if query.transport is not Transport.UDP:

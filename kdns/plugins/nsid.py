@@ -33,7 +33,7 @@ from kdns.config.directive import Directive
 from kdns.config.options import argument, words
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
-from kdns.dns.query import Edns, Query
+from kdns.dns.query import Query, without
 from kdns.dns.response import Answer, replace, Response
 from kdns.dns.types import NSID
 
@@ -62,6 +62,4 @@ class Nsid(Plugin):
         other = await next(query)
         if not query.options(CODES) or not isinstance(other, Response):
             return other
-        theirs = Edns(0, False, other.options).picked(CODES)  # an upstream's is not ours
-        options = other.options.replace(theirs, b"") if theirs else other.options
-        return replace(other, options=options + self._option)
+        return replace(other, options=without(other.options, CODES) + self._option)  # an upstream's is not ours

@@ -8,11 +8,12 @@ import dns.message
 import dns.rcode
 import pytest
 
-from kdns.dns.query import Address, Transport
+from kdns.dns.query import Address, Query, Transport
+from kdns.dns.response import replace, Response
 from kdns.plugins import cookie
 from kdns.plugins.cookie import made, siphash
 from tests.plugins.test_acl import known
-from tests.support.configured import CLIENT, generation_of, in_block, listener_of, LOCAL, refused
+from tests.support.configured import ask, CLIENT, generation_of, in_block, listener_of, LOCAL, refused
 
 SECRET = "e5e973e5a6b2a43f48e7dc849e37bfcf"
 PART = bytes.fromhex("2464c4abcf10c957")
@@ -99,3 +100,24 @@ def test_the_memo_has_what_came_without_a_cookie_alone() -> None:
 @pytest.mark.parametrize("text", ["0011", "xyz", "0" * 31 + "x"])
 def test_what_is_no_secret(text: str) -> None:
     assert refused(in_block(f"cookie {{\nsecret {text}\n}}")).endswith("this is not 16 octets in hexadecimal")
+
+
+def test_no_cookie_goes_further_and_nothing_else_is_touched() -> None:
+    mine, within = dns.edns.GenericOption(10, PART), dns.edns.GenericOption(65001, b"\0\x0a\0\x08" + PART)
+    seen: list[bytes] = []
+
+    def upstream(query: Query) -> Response:
+        seen.append(query.options((10, 65001)))
+        return replace(known(query), options=octets_of(within) + octets_of(mine))
+
+    async def test() -> list[dns.edns.Option]:
+        reply = await ask(generation_of(in_block("cookie"), upstream), "a.", use_edns=0, options=[mine, within, mine])
+        return [option for option in reply.options if option.otype == 65001]
+
+    assert [within] == asyncio.run(test())
+    assert [octets_of(within)] == seen
+
+
+def octets_of(option: dns.edns.GenericOption) -> bytes:
+    octets = option.to_wire()
+    return option.otype.to_bytes(2, "big") + len(octets).to_bytes(2, "big") + octets

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from kdns.dns import names
-from kdns.dns.query import Edns, Query
+from kdns.dns.query import Edns, picked, Query, without
 from kdns.dns.response import replace, Response
 from kdns.dns.types import ECS, NSID, SMALLEST
 from kdns.plugins.rewrite.rules import is_label, Labels, Rewritten
@@ -36,32 +36,21 @@ class EdnsRule(NamedTuple):
 
     def apply(self, query: Query, labels: Labels) -> Rewritten | None:
         edns = query.edns or Edns(SMALLEST, False)
-        there = bool(edns.picked((self.code,)))
+        there = bool(picked(edns.options, (self.code,)))
         if self.action == "unset":
-            return Rewritten(_with(query, edns._replace(options=without(edns.options, self.code))))
+            return Rewritten(_with(query, edns._replace(options=without(edns.options, (self.code,)))))
         if there == (self.action == "append") and self.action != "set":
             return None
         data = self.data(query, labels)
         if data is None:
             return None
-        others = without(edns.options, self.code)
+        others = without(edns.options, (self.code,))
         changed = _with(query, edns._replace(options=others + struct.pack("!HH", self.code, len(data)) + data))
         return Rewritten(changed) if there else Rewritten(changed, (self._unsaid,))
 
     def _unsaid(self, response: Response) -> Response:
         """What an upstream said to an option that the client has not sent."""
-        return replace(response, options=without(response.options, self.code)) if response.options else response
-
-
-def without(options: bytes, code: int) -> bytes:
-    """The options but those of a code; what is cut short is left out."""
-    found, at = [], 0
-    while at + 4 <= len(options):
-        this, size = struct.unpack_from("!HH", options, at)
-        if this != code and at + 4 + size <= len(options):
-            found.append(options[at : at + 4 + size])
-        at += 4 + size
-    return b"".join(found)
+        return replace(response, options=without(response.options, (self.code,))) if response.options else response
 
 
 def _with(query: Query, edns: Edns) -> Query:
