@@ -51,12 +51,12 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, inet_pton
 
 from kdns.config.directive import Directive
 from kdns.config.options import flag, option
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
+from kdns.dns import names
 from kdns.dns.query import Query, Transport, without
 from kdns.dns.response import Answer, Made, replace, Response
 from kdns.dns.types import COOKIE, FORMERR, TC
@@ -100,7 +100,12 @@ def _rounds(count: int, a: int, b: int, c: int, d: int) -> tuple[int, int, int, 
 def made(client: bytes, host: str, at: int, secret: bytes) -> bytes:
     """The server's part for a client's part and address, at a time in seconds since 1970 (RFC 9018 4)."""
     head = b"\1\0\0\0" + (at & 0xFFFFFFFF).to_bytes(4, "big")
-    return head + siphash(secret, client + head + inet_pton(AF_INET6 if ":" in host else AF_INET, host.partition("%")[0]))
+    return head + _proof(secret, client + head, host)
+
+
+def _proof(secret: bytes, before: bytes, host: str) -> bytes:
+    """The last octets of a cookie, which nobody can make without the secret, for those before them and an address."""
+    return siphash(secret, before + names.packed(host.partition("%")[0]))
 
 
 def _secret(o: Directive) -> bytes:
@@ -163,14 +168,7 @@ class Cookie(Plugin):
         other = await next(query)
         if not isinstance(other, Response) or not other.stable_for:
             return other
-        before = other.made.replayed
-
-        def replayed(times: int) -> None:
-            self._counter.labels("none").inc(times)
-            if before is not None:
-                before(times)
-
-        return replace(other, made=other.made._replace(replayed=replayed))
+        return replace(other, made=other.made.counted(self._counter.labels("none").inc))
 
     def _age(self, cookie: bytes, host: str, now: int) -> int | None:
         """How many seconds ago the server's part was made; None where it is not of here, or does not hold any more."""
@@ -180,5 +178,4 @@ class Cookie(Plugin):
         age = (now - at + (1 << 31)) % (1 << 32) - (1 << 31)  # serial arithmetic (RFC 1982)
         if not -AHEAD <= age <= HOLDS:
             return None
-        expected = siphash(self._secret, cookie[:16] + inet_pton(AF_INET6 if ":" in host else AF_INET, host.partition("%")[0]))
-        return age if hmac.compare_digest(expected, cookie[16:]) else None
+        return age if hmac.compare_digest(_proof(self._secret, cookie[:16], host), cookie[16:]) else None
