@@ -26,9 +26,8 @@ from kdns.core.explained import is_explained
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import ExtendedError, Response
-from kdns.dns.types import A, AAAA, NXDOMAIN, TYPES
+from kdns.dns.types import A, AAAA, NXDOMAIN, OTHER, type_text
 
-OTHER = 0  # the extended error that only its text explains (RFC 8914 4.1)
 STEPS = 50_000.0  # of the allowance of a second: a step is a name that a hint looks at, all of them some 4 ms
 AT_ONCE = 50_000.0  # of them, after a pause
 PAUSE = 0.1  # seconds for which nobody looks again whether there is an allowance
@@ -155,7 +154,7 @@ class Reasons:
 
     def _type(self, query: Query, service: Service, slices: tuple[Slice, ...], below: list[str]) -> ExtendedError:
         what = f"Service {service.key}" if not below else f"'{'.'.join(below)}' of Service {service.key}"
-        type = TYPES.get(query.type, f"TYPE{query.type}")
+        type = type_text(query.type)
         if below and below[-1].startswith("_"):
             if len(below) > 1:
                 return reason(f"{what} has SRV records only", f"ask for SRV, or for {type} of the Service")
@@ -231,7 +230,7 @@ def nowhere(found: Response, key: str, target: str) -> ExtendedError:
 
 
 def of_the_address(type: int) -> ExtendedError:
-    return reason(f"it has {TYPES[type]} only, as the address in it")
+    return reason(f"it has {type_text(type)} only, as the address in it")
 
 
 def pod(label: str, namespace: str, address: bytes | None) -> ExtendedError:

@@ -6,7 +6,7 @@ from kdns.core.chain import is_unanswered
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, replace, Response, RRset
-from kdns.dns.types import CNAME
+from kdns.dns.types import CNAME, OTHER
 
 Lookup = Callable[[Query, str, int], Awaitable[Answer]]  # a question on behalf of a query: its name and type
 
@@ -49,5 +49,5 @@ def _target(alias: RRset) -> str:
 def _round(query: Query, alias: Response, soa: tuple[RRset, ...]) -> Response:
     """NODATA: resolvers fail on an alias that leads back to itself, and would ask for ever."""
     text = f"{query.name.rstrip('.')} is an alias that leads back to itself"
-    why = ExtendedError(0, text, "one of its aliases must lead elsewhere")
+    why = ExtendedError(OTHER, text, "one of its aliases must lead elsewhere")
     return replace(alias, answer=(), authority=soa, error=why)

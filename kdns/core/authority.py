@@ -15,10 +15,8 @@ from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, Made, replace, Response
 from kdns.dns.transfer import Outgoing
-from kdns.dns.types import NXDOMAIN, SERVFAIL
+from kdns.dns.types import NOT_READY, NXDOMAIN, SERVFAIL
 from kdns.dns.zone import Zone
-
-NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
 
 
 class Held:

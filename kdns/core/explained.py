@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from kdns.dns.types import RCODES
+from kdns.dns.types import rcode_text
 
 
 class Try(NamedTuple):
@@ -33,7 +33,7 @@ def note(upstream: str, began: float, said: int | str) -> None:
     tries = _tries.get()
     if tries is not None:
         if isinstance(said, int):
-            said = RCODES.get(said, str(said))
+            said = rcode_text(said)
         tries.append(Try(upstream, round((time.monotonic() - began) * 1000, 3), said))
 
 

@@ -20,7 +20,7 @@ from kdns.core.sentences import sentence
 from kdns.dns import names, rdata
 from kdns.dns.query import Address, Edns, Query
 from kdns.dns.response import Answer, Key, Response, RRset
-from kdns.dns.types import LARGEST_UDP, RCODES, TYPES
+from kdns.dns.types import LARGEST_UDP, rcode_text, type_number, type_text
 
 
 def overhear(listeners: Iterable[Listener], blocks: Iterable[Block], witness: Callable[[Exchange], None]) -> None:
@@ -42,7 +42,6 @@ def overhear_no_more(blocks: Iterable[Block], witness: Callable[[Exchange], None
 FOREVER = "until that changes"
 
 Way = list[dict[str, Any]]
-_NUMBERS = {name: number for number, name in TYPES.items()}
 
 
 def listeners_of(blocks: Iterable[Block]) -> list[Listener]:
@@ -53,10 +52,7 @@ def listeners_of(blocks: Iterable[Block]) -> list[Listener]:
 
 def question(name: str, type: str, client: str) -> Query:
     """A question as a client asks it that takes replies of any size; ValueError where it is none."""
-    number = _NUMBERS.get(type.upper()) or (int(type[4:]) if type.upper().startswith("TYPE") and type[4:].isdecimal() else None)
-    if number is None or number > 65535:
-        raise ValueError(f"'{type}' is no type of record")
-    query = Query(names.absolute(name), number, edns=Edns(LARGEST_UDP, False))
+    query = Query(names.absolute(name), type_number(type), edns=Edns(LARGEST_UDP, False))
     names.packed(client)
     query.client = Address(client, 0)
     return query
@@ -76,7 +72,7 @@ async def explain(listener: Listener, query: Query) -> dict[str, Any]:
             answer = await _walked(block, query, way)
     plugins = [plugin for _, plugin in (block.plugins if block else ())]
     told = {
-        "question": f"{query.name} {type_of(query.type)}",
+        "question": f"{query.name} {type_text(query.type)}",
         "client": query.client.host,
         "listener": listener.server,
         "server block": zone or "none has the name",
@@ -106,13 +102,9 @@ async def explain_at(listeners: Iterable[Listener], query: Query) -> dict[str, A
     return {"sentence": f"{query.name} is in no zone that is served here", "question": query.name}
 
 
-def type_of(type: int) -> str:
-    return TYPES.get(type, f"TYPE{type}")
-
-
 def texts(rrset: RRset) -> list[str]:
     """An RRset as lines of a zone file."""
-    head = f"{rrset.name} {rrset.ttl} IN {type_of(rrset.type)} "
+    head = f"{rrset.name} {rrset.ttl} IN {type_text(rrset.type)} "
     return [head + rdata.to_text(rrset.type, octets) for octets in rrset.rdata]
 
 
@@ -161,7 +153,7 @@ def _said(answer: Answer) -> dict[str, Any]:
     if not isinstance(answer, Response):
         return {"answer": type(answer).__name__.lower()}
     return {
-        "code": RCODES.get(answer.rcode, str(answer.rcode)),
+        "code": rcode_text(answer.rcode),
         "answered by": answer.made.by,
         "upstream": answer.made.upstream,
         "cache": answer.made.cached,

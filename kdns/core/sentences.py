@@ -7,7 +7,7 @@ from kdns.core.chain import is_unanswered
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, Response, RRset, Silence
-from kdns.dns.types import A, AAAA, CNAME, NOERROR, NXDOMAIN, RCODES, REFUSED, SERVFAIL, type_text
+from kdns.dns.types import A, AAAA, CNAME, NOERROR, NXDOMAIN, rcode_text, REFUSED, SERVFAIL, type_text
 
 SHOWN = 3  # addresses that are named
 ALIKE = 0.8  # how much of a zone's name a misspelt one has, of 1
@@ -79,7 +79,7 @@ def _told(response: Response) -> str:
 
 
 def _lacked(query: Query, rcode: int) -> str:
-    code = RCODES.get(rcode, str(rcode))
+    code = rcode_text(rcode)
     return {
         NOERROR: f"has no {type_text(query.type)} record",
         NXDOMAIN: "does not exist",

@@ -20,6 +20,7 @@ QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0
 OPCODE, NOTIFY = 0x7800, 0x2000
 DO = 0x8000  # in the flags of EDNS (RFC 3225)
 NSID, ECS, COOKIE, KEEPALIVE, PADDING, EDE = 3, 8, 10, 11, 12, 15  # EDNS options (RFC 5001, 7871, 7873, 7828, 7830, 8914)
+OTHER, NOT_READY, BLOCKED, FILTERED, NOT_AUTHORITATIVE = 0, 14, 15, 17, 20  # extended errors (RFC 8914 4); OTHER: see its text
 
 
 _NUMBERS = {text: number for number, text in TYPES.items()}
@@ -41,3 +42,8 @@ def type_number(text: str) -> int:
 def type_text(number: int) -> str:
     """A type as people write it."""
     return TYPES.get(number, f"TYPE{number}")
+
+
+def rcode_text(number: int) -> str:
+    """A code as people write it: `NXDOMAIN`; its number where it has no name."""
+    return RCODES.get(number, str(number))

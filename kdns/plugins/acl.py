@@ -86,11 +86,10 @@ from kdns.core.metrics import Metric
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, replace, Response, SILENCE
-from kdns.dns.types import REFUSED, type_number
+from kdns.dns.types import BLOCKED, FILTERED, REFUSED, type_number
 
 ACTIONS = ("allow", "block", "filter", "drop")
 COUNTED = {"block": "blocked", "filter": "filtered", "drop": "dropped"}
-BLOCKED, FILTERED = 15, 17  # extended errors (RFC 8914 4.16, 4.18)
 MOST_CLIENTS = 10_000  # whose rules are remembered
 
 

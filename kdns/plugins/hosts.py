@@ -95,13 +95,13 @@ from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, Made, Response, RRset
-from kdns.dns.types import A, AAAA, ANY, PTR, SERVFAIL
+from kdns.dns.types import A, AAAA, ANY, NOT_AUTHORITATIVE, PTR, SERVFAIL
 from kdns.errors import FileError
 
 log = logging.getLogger(__name__)
 
 MADE = Made("hosts")
-NOT_HERE = ExtendedError(20)  # not authoritative (RFC 8914 4.21)
+NOT_HERE = ExtendedError(NOT_AUTHORITATIVE)
 MAPPED = b"\0" * 10 + b"\xff\xff"  # before an IPv4 address in an IPv6 one (RFC 4291 2.5.5.2)
 Line = tuple[bytes, list[str]]  # an address and the names that have it
 

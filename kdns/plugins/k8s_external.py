@@ -97,10 +97,9 @@ from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, Made, Response, RRset
 from kdns.dns.transfer import Outgoing
-from kdns.dns.types import A, AAAA, ANY, CNAME, NS, NXDOMAIN, PTR, SERVFAIL, SOA
+from kdns.dns.types import A, AAAA, ANY, CNAME, NOT_READY, NS, NXDOMAIN, PTR, SERVFAIL, SOA
 from kdns.dns.zone import Apex
 
-NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
 NAME = "k8s_external"
 MADE = Made(NAME)
 

@@ -38,7 +38,7 @@ from kdns.cluster.manifests.documents import files
 from kdns.cluster.manifests.source import Manifests
 from kdns.commands.corefiles import laboratory
 from kdns.core.plugin import Exchange, Plugin
-from kdns.dns.types import RCODES, TYPES
+from kdns.dns.types import rcode_text, type_text
 from kdns.errors import KdnsError, ManifestError
 from kdns.plugins.kubernetes import Kubernetes
 from kdns.server import run
@@ -205,11 +205,8 @@ class _Recorder(Plugin):
         self._queries = queries
 
     def witness(self, exchange: Exchange) -> None:
-        query, rcode = exchange.query, exchange.response.rcode
-        type = TYPES.get(query.type, f"TYPE{query.type}")
-        self._queries.append(
-            Asked(query.name, type, RCODES.get(rcode, str(rcode)), query.transport.value, query.client.host)
-        )
+        query, code = exchange.query, rcode_text(exchange.response.rcode)
+        self._queries.append(Asked(query.name, type_text(query.type), code, query.transport.value, query.client.host))
 
 
 class _LoopThread:

@@ -110,7 +110,7 @@ def test_explain_tells_the_upstreams_that_were_tried(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        ({"command": "explain", "name": "a", "type": "NOSUCH"}, "'NOSUCH' is no type of record"),
+        ({"command": "explain", "name": "a", "type": "NOSUCH"}, "unknown type 'NOSUCH'"),
         ({"command": "explain", "name": "a", "client": "me"}, "'me' is not an IP address"),
         ({"command": "explain"}, "'name'"),
         ({"command": "quit"}, "there is no command 'quit'"),

@@ -118,7 +118,7 @@ def test_explain_by_keyboard(browser: Browser) -> None:
     assert "kubernetes answered" in text(browser, ".steps")
     browser.run("document.querySelector('#ask [name=type]').focus()")
     browser.press("NOSUCH", "Enter")
-    browser.until("'NOSUCH' is no type of record", "return document.querySelector('#sentence.wrong')?.innerText")
+    browser.until("unknown type 'NOSUCH'", "return document.querySelector('#sentence.wrong')?.innerText")
     browser.run("document.querySelector('#top-names .link').click()")
     browser.until(lambda name: name in NAMES, "return document.querySelector('#ask [name=name]').value")
     assert "sentence" == focused(browser)

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from kdns.core.block import Block
-from kdns.core.explanation import explain_at, listeners_of, overhear, overhear_no_more, question, texts, type_of
+from kdns.core.explanation import explain_at, listeners_of, overhear, overhear_no_more, question, texts
 from kdns.core.plugin import Exchange, Kept
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.types import AXFR, NOERROR, RCODES, SOA
+from kdns.dns.types import AXFR, NOERROR, rcode_text, SOA, type_text
 from kdns.errors import ListenError
 
 PATH = "/run/kdns/admin.sock"
@@ -111,7 +111,7 @@ class Desk(Kept):
         if asked.get("cached"):
             for listener in listeners_of(self.blocks):
                 for name, type, hits in listener.memo.listed():
-                    yield {"cached": f"{listener.server} {names.text(name)} {type_of(type)} {hits}"}
+                    yield {"cached": f"{listener.server} {names.text(name)} {type_text(type)} {hits}"}
             return
         wanted, found = names.absolute(asked["zone"]) if asked.get("zone") else None, False
         query = Query(wanted or ".", AXFR)
@@ -165,11 +165,11 @@ class Desk(Kept):
 
 def _line(exchange: Exchange) -> dict[str, Any]:
     query, response, _, seconds = exchange
-    code = RCODES.get(response.rcode, str(response.rcode))
+    code = rcode_text(response.rcode)
     return {
         "client": query.client.host,
         "name": query.name,
-        "type": type_of(query.type),
+        "type": type_text(query.type),
         "code": code,
         "kind": "NODATA" if response.rcode == NOERROR and not response.answer else code,
         "by": response.made.by,

@@ -116,11 +116,10 @@ from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, Made, Response, RRset
 from kdns.dns.transfer import Outgoing
-from kdns.dns.types import A, AAAA, ANY, CNAME, NXDOMAIN, SERVFAIL
+from kdns.dns.types import A, AAAA, ANY, CNAME, NOT_READY, NXDOMAIN, SERVFAIL
 from kdns.errors import KdnsError
 from kdns.plugins.kubernetes.options import Options
 
-NOT_READY = 14  # the extended error of a server that does not know yet (RFC 8914 4.15)
 MADE = Made("kubernetes")
 MOST_EXAMPLES = 100  # Services that are looked at to find one that answers
 

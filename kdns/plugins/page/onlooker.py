@@ -16,13 +16,13 @@ from functools import partial
 from typing import Any
 
 from kdns.core.block import Block
-from kdns.core.explanation import listeners_of, type_of
+from kdns.core.explanation import listeners_of
 from kdns.core.listener import Listener
 from kdns.core.plugin import Kept
 from kdns.core.sketch import Sketch
 from kdns.dns import names
 from kdns.dns.query import Address
-from kdns.dns.types import NOERROR, NXDOMAIN
+from kdns.dns.types import NOERROR, NXDOMAIN, type_text
 
 EVERY = 0.01  # seconds from one query that is looked at to the next, at a listening address
 PATIENCE = 5.0  # seconds after which nobody looks any more where nobody asks
@@ -138,7 +138,7 @@ class Onlooker(Kept):
             "seconds": time.monotonic() - self.since if self.since else 0.0,
             "queries": self.clients.total,
             "names": [
-                {"name": names.text(found.key[:-2]), "type": type_of(int.from_bytes(found.key[-2:], "big")), "times": found.times}
+                {"name": names.text(found.key[:-2]), "type": type_text(int.from_bytes(found.key[-2:], "big")), "times": found.times}
                 for found in self.names.top(SHOWN)
             ],
             "clients": [{"client": _text(found.key), "times": found.times} for found in self.clients.top(SHOWN)],

@@ -93,13 +93,12 @@ from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, replace, Response
-from kdns.dns.types import ANY, CNAME, IN, NOERROR, SERVFAIL
+from kdns.dns.types import ANY, CNAME, IN, NOERROR, OTHER, SERVFAIL
 from kdns.plugins.rewrite.edns import EdnsRule
 from kdns.plugins.rewrite.rules import Change, ClassRule, NewTarget, NoName, Rule
 from kdns.plugins.rewrite.words import read_rule
 
 MADE = Made("rewrite")
-OTHER = 0  # the extended error that only its text explains (RFC 8914 4.1)
 
 
 @dataclass(frozen=True)
