@@ -6,8 +6,7 @@ records turn, and whether a name's letters are large says nothing.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -19,16 +18,15 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 
+from kdns.commands.corefiles import at_work
 from kdns.commands.lines import progress
 from kdns.core.files import read_text
 from kdns.core.generation import Generation
 from kdns.core.listener import Listener
-from kdns.core.plugin import Kept
 from kdns.dns import names
 from kdns.dns.query import Address, Query, Transport
 from kdns.dns.types import A, AXFR, type_text
 from kdns.errors import FileError, KdnsError
-from kdns.server.load import load
 
 MOST = 2000  # questions made from the names that kdns has; of more, as many that lie evenly
 AT_ONCE = 20
@@ -55,7 +53,7 @@ async def compared(text: str, filename: str, server: str, questions: str = "") -
     """Ask both; KdnsError where the Corefile, the server's address or the file of questions is wrong."""
     where = _address(server)
     asked = _read(questions) if questions else []
-    async with _at_work(text, filename) as generation:
+    async with at_work(text, filename) as generation:
         for why in filter(None, (plugin.ready() for block in generation.blocks for _, plugin in block.plugins)):
             raise KdnsError(f"kdns has nothing to compare yet: {why}")
         listener = _listener(generation, where.port)
@@ -66,21 +64,6 @@ async def compared(text: str, filename: str, server: str, questions: str = "") -
         with progress(lambda: f"{sum(task.done() for task in tasks)} of {len(tasks)} questions asked"):
             found = await asyncio.gather(*tasks)
     return Compared(len(asked), [line for line in found if line])
-
-
-@contextlib.asynccontextmanager
-async def _at_work(text: str, filename: str) -> AsyncIterator[Generation]:
-    """A generation that answers, with all that it rests on started, and no socket."""
-    generation = Generation()
-    try:
-        load(text, filename, generation=generation)
-        for thing in list(generation.kept.values()):
-            if isinstance(thing, Kept):
-                await thing.start()
-        generation.begin()
-        yield generation
-    finally:
-        await generation.close()
 
 
 def _address(text: str) -> Address:

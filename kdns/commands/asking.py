@@ -96,4 +96,4 @@ def _item(item: dict[str, Any], depth: int) -> Iterator[str]:
 
 
 def _plain(value: Any) -> str:
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

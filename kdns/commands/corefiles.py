@@ -1,11 +1,15 @@
-"""The Corefile that a person gives, and those that stand for manifests or for none."""
+"""The Corefile that a person gives, and those that stand for manifests or for none; what one says, without a server."""
 
+import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from kdns.server.load import read_corefile
+from kdns.core.generation import Generation
+from kdns.core.plugin import Kept
+from kdns.server.load import load, read_corefile
 
 DEFAULT = ".:{port} {{\n    whoami\n    log\n}}\n"  # CoreDNS's own, where there is no Corefile
 NO_COREFILE = (
@@ -49,6 +53,19 @@ def laboratory(paths: Sequence[str], port: int, options: Sequence[str] = (), hos
         port=port, addresses=" ".join(own_addresses()), paths=" ".join(map(_quoted, paths)),
         options="".join(f"\n        {option}" for option in options), around="".join(f"\n    {each}" for each in around),
     )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def at_work(text: str, filename: str = "Corefile") -> AsyncIterator[Generation]:
+    """A Corefile as a generation that answers, with all that it rests on started, and no socket. KdnsError where it is wrong."""
+    generation = Generation()
+    try:
+        load(text, filename, generation=generation)
+        await asyncio.gather(*(thing.start() for thing in list(generation.kept.values()) if isinstance(thing, Kept)))
+        generation.begin()
+        yield generation
+    finally:
+        await generation.close()
 
 
 def _quoted(path: str) -> str:

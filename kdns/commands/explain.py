@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from kdns.commands.asking import BOLD, DIM, outline, parser, replies, show, styled
-from kdns.commands.corefiles import laboratory
+from kdns.commands.corefiles import at_work, laboratory
 from kdns.commands.lines import progress
 from kdns.core.explanation import explain, FOREVER, question
-from kdns.core.generation import Generation
-from kdns.core.plugin import Kept
 from kdns.errors import KdnsError, one_line
-from kdns.server.load import load
 
 MADE = 5  # of what it was made from, as many are named
 
@@ -80,11 +77,6 @@ async def _of_manifests(paths: list[str], name: str, type: str, client: str) -> 
         query = question(name, type, client)
     except ValueError as error:
         raise KdnsError(str(error)) from None
-    generation = Generation()
-    try:
-        load(laboratory(paths, 53), generation=generation)
-        with progress(lambda: "reading manifests"):
-            await asyncio.gather(*(thing.start() for thing in list(generation.kept.values()) if isinstance(thing, Kept)))
-        return await explain(next(iter(generation.listeners.values())), query)
-    finally:
-        await generation.close()
+    with progress(lambda: "reading manifests"):
+        async with at_work(laboratory(paths, 53)) as generation:
+            return await explain(next(iter(generation.listeners.values())), query)
