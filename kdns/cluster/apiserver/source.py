@@ -180,7 +180,7 @@ class ApiServer(Kept):
             self._absence.ends()
 
     def _state(self) -> tuple[str, float | None]:
-        age = time.time() - self._written if self.stale else max(self.age.values())
+        age = max(0.0, time.time() - self._written) if self.stale else max(self.age.values())
         return self.why_not() or "", age if self.store.synced else None
 
     def _sync(self) -> None:

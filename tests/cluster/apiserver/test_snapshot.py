@@ -19,6 +19,7 @@ from kdns.cluster.apiserver import snapshot
 from kdns.cluster.apiserver import source as apiserver
 from kdns.cluster.apiserver.snapshot import Snapshot
 from kdns.cluster.apiserver.source import ApiServer, Connection
+from kdns.cluster.apiserver.tallies import Absence
 from kdns.cluster.balancers import Entrance, External
 from kdns.cluster.objects import joined, Namespace, Pod, Port, Selection, Service, Slice, Stored
 from kdns.cluster.store import Store
@@ -320,6 +321,28 @@ def test_a_start_without_an_api_server_answers_from_it_and_goes_on_with_the_diff
             await now.close()
 
     asyncio.run(test())
+
+
+def test_where_the_clock_was_ahead_when_it_was_written_it_is_no_younger_than_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Absence, "BREAK", 0.0)
+
+    async def test() -> None:
+        async with FakeApiServer() as api:
+            ahead = time.time() + 3600
+            with monkeypatch.context() as then:
+                then.setattr(snapshot.time, "time", lambda: ahead)
+                await run_before(api, tmp_path / "s")
+            await api.stop()
+            now = source(api, tmp_path / "s")
+            await now.start()
+            await api.until(lambda: "is away" in caplog.text, "the line")
+            await now.close()
+
+    with caplog.at_level(logging.WARNING, "kdns"):
+        asyncio.run(test())
+    assert "answers go on from what is known as of 0 s ago" in caplog.text
 
 
 def test_with_an_api_server_it_is_not_needed(tmp_path: Path) -> None:
