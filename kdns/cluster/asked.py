@@ -16,7 +16,7 @@ from kdns.cluster.records import Found
 from kdns.cluster.store import Store
 from kdns.dns import names
 from kdns.dns.response import ExtendedError, Key, RRset
-from kdns.dns.types import A, AAAA, ANY
+from kdns.dns.types import ANY
 
 SERVICE = "Service"
 
@@ -128,8 +128,8 @@ class Asked:
 
 
 def of_type(rrsets: tuple[RRset, ...], type: int) -> tuple[RRset, ...]:
-    """Those of addresses of a type; one of them for ANY (RFC 8482)."""
-    return rrsets[:1] if type == ANY else tuple(rrset for rrset in rrsets if rrset.type == type and type in (A, AAAA))
+    """Those of a type; one of them for ANY (RFC 8482)."""
+    return rrsets[:1] if type == ANY else tuple(rrset for rrset in rrsets if rrset.type == type)
 
 
 def spoken(key: str) -> str:

@@ -279,9 +279,9 @@ def _unready_as(slices: tuple[Slice, ...], label: str) -> str:
 
 def _search(query: Query, suffix: str) -> ExtendedError:
     """Of a name that nobody meant: a resolver tries each name with the suffixes of its search list."""
-    tried = query.name.removesuffix("." + suffix)
-    remedy = f"that does no harm; asking for {tried}. with the dot, or ndots: 1 in the Pod's dnsConfig, saves such tries"
-    return reason(f"nothing is called so; it looks like a try of a search list for {tried}", remedy)
+    meant = query.name.removesuffix("." + suffix)
+    remedy = f"that does no harm; asking for {meant}. with the dot, or ndots: 1 in the Pod's dnsConfig, saves such tries"
+    return reason(f"nothing is called so; it looks like a try of a search list for {meant}", remedy)
 
 
 def _shown(name: str) -> str:

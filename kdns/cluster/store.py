@@ -41,7 +41,7 @@ class Store:
         self.serial = int(time.time())  # of the SOA: when something changed last (seconds since 1970)
         self._handed_out = 0  # the serial of the last transfer
         self.listeners: list[Callable[[Iterable[Key]], None]] = []
-        self._tables: dict[type[Stored], dict[str, Any]] = {
+        self.tables: dict[type[Stored], dict[str, Any]] = {  # those above, by kind
             Service: self.services, Slice: self.slices, Namespace: self.namespaces, Pod: self.pods,
             Entrance: self.entrances,
         }  # fmt: skip
@@ -113,10 +113,10 @@ class Store:
         The difference is applied and told in steps (`STEP`), between which the loop has its turn: first what is there,
         then what is gone, so that what moves from one object to another is never missed.
         """
-        left = {kind: dict.fromkeys(self._tables[kind]) for kind in kinds}
+        left = {kind: dict.fromkeys(self.tables[kind]) for kind in kinds}
         steps = _Steps(self._tell)
         for o in objects:
-            left[type(o)].pop(_key(o), None)
+            left[type(o)].pop(table_key(o), None)
             await steps.done(self._put(o, steps.touched))
         for kind, keys in left.items():
             for key in keys:
@@ -139,8 +139,8 @@ class Store:
 
     def _put(self, o: Stored, touched: set[Key]) -> int:
         """The work that it was: an object looked at, and its endpoints where it is another than before."""
-        table = self._tables[type(o)]
-        key = _key(o)
+        table = self.tables[type(o)]
+        key = table_key(o)
         old = table.get(key)
         if old == o:
             return 1
@@ -150,7 +150,7 @@ class Store:
 
     def _remove(self, kind: type[Stored], key: str, touched: set[Key]) -> int:
         """The work that it was, as of `_put`."""
-        old = self._tables[kind].pop(key, None)
+        old = self.tables[kind].pop(key, None)
         if old is not None:
             self._changed(old, None, touched)
         return 1 + _size(old)
@@ -270,7 +270,8 @@ class _Steps:
         self.touched, self._work = set(), 0
 
 
-def _key(o: Stored) -> str:
+def table_key(o: Stored) -> str:
+    """The key of an object in the table of its kind."""
     return o.name if isinstance(o, Namespace) else o.key
 
 

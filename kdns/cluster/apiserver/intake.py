@@ -14,9 +14,8 @@ from kdns.cluster.apiserver import events
 from kdns.cluster.apiserver.events import Bare, Event, OBJECT, UNDECODABLE
 from kdns.cluster.apiserver.resources import Resource
 from kdns.cluster.apiserver.screening import screen
-from kdns.cluster.balancers import Entrance
-from kdns.cluster.objects import Metadata, Namespace, Pod, Service, Slice
-from kdns.cluster.store import Store
+from kdns.cluster.objects import Metadata
+from kdns.cluster.store import Store, table_key
 from kdns.errors import one_line, SourceError
 
 log = logging.getLogger(__name__)
@@ -40,12 +39,7 @@ class Intake:
     def use(self, resource: Resource) -> None:
         """Take objects of this resource from now on."""
         self._resource = resource
-        store = self._store
-        tables: dict[Any, Any] = {
-            Service: store.services, Slice: store.slices, Namespace: store.namespaces, Pod: store.pods,
-            Entrance: store.entrances,
-        }  # fmt: skip
-        self._table: dict[str, Any] = tables[resource.kind]
+        self._table = self._store.tables[resource.kind]
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Event[resource.struct])  # type: ignore[name-defined]
         self._item_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(resource.struct)
 
@@ -130,8 +124,3 @@ class Intake:
     def _bound(self) -> None:
         if max(len(self._table), len(self.seen)) > MOST:
             raise SourceError(f"more than {MOST} {self._resource.name}: no cluster has so many")
-
-
-def table_key(o: Any) -> str:
-    key: str = o.name if isinstance(o, Namespace) else o.key
-    return key

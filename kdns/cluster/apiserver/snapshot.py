@@ -26,7 +26,7 @@ from kdns.cluster.apiserver import own_file
 from kdns.cluster.balancers import ASKING, Entrance, External
 from kdns.cluster.columns import hostnames_of
 from kdns.cluster.objects import Namespace, Pod, Port, Selection, Service, Slice, Stored
-from kdns.cluster.store import Store
+from kdns.cluster.store import Store, table_key
 from kdns.dns import names
 from kdns.errors import one_line
 
@@ -206,7 +206,7 @@ def _shared(o: Stored, seen: dict[tuple[Port, ...], tuple[Port, ...]]) -> Stored
 
 def sound(o: Stored) -> None:
     """ValueError where an object is not one that a source could have put: columns that do not fit, names that are none."""
-    key = o.name if isinstance(o, Namespace) else o.key
+    key = table_key(o)
     if isinstance(o, Entrance):
         key, _, kind = key.partition(" ")
     good = len(key) < 320 and all(map(_NAME, key.split("/"))) and key.count("/") == (not isinstance(o, Namespace))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kdns.cluster import columns, entrances, external, objects
-from kdns.cluster.balancers import ASKING, Entrance, kind_of
+from kdns.cluster.balancers import ASKING, Entrance, entrance_key, kind_of
 from kdns.cluster.endpoints import is_mirrored, key_of, mirrored
 from kdns.cluster.manifests import controllers
 from kdns.cluster.manifests.controllers import DEFAULT_RANGES, Ranges
@@ -164,7 +164,9 @@ class _Cluster:
             self.endpoints[key] = o
         elif isinstance(o, entrances.EntranceObject):
             chosen = document.kind == "Gateway" or self.selects(metadata.labels)
-            self.entrances[f"{key} {document.kind}"] = entrances.entrance(o, document.kind) if chosen else None
+            self.entrances[entrance_key(metadata.namespace, metadata.name, document.kind)] = (
+                entrances.entrance(o, document.kind) if chosen else None
+            )
         elif isinstance(o, PodObject):
             self.by_hand.setdefault(metadata.namespace, {})[metadata.name] = o
             self._add_pod(key, o)

@@ -22,7 +22,7 @@ from kdns.cluster.apiserver.source import ApiServer, Connection
 from kdns.cluster.apiserver.tallies import Absence
 from kdns.cluster.balancers import Entrance, External
 from kdns.cluster.objects import joined, Namespace, Pod, Port, Selection, Service, Slice, Stored
-from kdns.cluster.store import Store
+from kdns.cluster.store import Store, table_key
 from kdns.dns import names
 from kdns.testing.apiserver import FakeApiServer
 from tests.cluster.apiserver.test_reflector import QUICK, service
@@ -156,7 +156,7 @@ def test_one_with_an_object_that_cannot_be_is_refused(name: str, tmp_path: Path,
     async def test() -> None:
         snapshot, odd, store = Snapshot(str(tmp_path / "s"), Selection()), Store(), Store()
         for o in (*OBJECTS, UNSOUND[name]):  # unseen by `put`
-            odd._tables[type(o)][o.name if isinstance(o, Namespace) else o.key] = o
+            odd.tables[type(o)][table_key(o)] = o
         await snapshot.write(odd, "uid-1")
         assert await snapshot.load(store) is None
         assert ({}, {}, {}, {}, {}) == tables(store)
