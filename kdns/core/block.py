@@ -15,6 +15,7 @@ from kdns.core.behind import Address, Behind, Encryption, Page
 from kdns.core.chain import chain, known, UNANSWERED
 from kdns.core.metrics import Labels, Metric, Metrics, OfServer
 from kdns.core.plugin import Exchange, Fact, Handler, Known, Plugin
+from kdns.core.served import Line
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Key, replace, Response, RRset
@@ -47,6 +48,7 @@ class Block:
         self.audiences: list[Callable[[str], bytes]] = []
         self.counters: list[Callable[[Fact, int, float], None]] = []
         self.witnesses: list[Callable[[Exchange], None]] = []
+        self.line: Callable[[Exchange], Line | None] | None = None
         self.conditions: list[Callable[[Query], bool]] = []
         self.notes: list[str] = []  # what a person should know who wrote this block, a line each
         self._behind = behind
@@ -184,6 +186,11 @@ class Block:
         """
         return await aliases.follow(self.lookup, query, alias, soa)
 
+    @property
+    def is_overheard(self) -> bool:
+        """Does somebody besides the client hear of each query, and why it was answered so?"""
+        return bool(self.witnesses) or self.line is not None
+
     # ------------------------------------------------------------ what plugins arrange
 
     def listen_on(self, addresses: Iterable[str]) -> None:
@@ -255,6 +262,7 @@ class Block:
         self._transfers = any(name in ("transfer", "erratic") for name, _ in plugins)
         self.counters = [plugin.count for plugin in every if plugin.overrides("count") and not plugin.passed_by]
         self.witnesses = [plugin.witness for plugin in every if plugin.overrides("witness")]
+        self.line = next((plugin.line for plugin in every if plugin.overrides("line")), None)
         self.conditions = [plugin.takes for plugin in every if plugin.overrides("takes")]
         self.audiences = [plugin.audience for plugin in every if plugin.overrides("audience") and not plugin.same_for_everyone]
         self._labels = [plugin.labels for plugin in every if plugin.overrides("labels")]

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from kdns.core.served import Line, Served
 from kdns.dns.response import Key
 from kdns.dns.ring import Ring
 
@@ -33,6 +34,21 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         """Octets that it costs, estimated."""
         reply = len(self.reply or b"") if self.ring is None else RING + len(self.ring)
         return len(self.key) + reply + OVERHEAD
+
+
+class Told(Entry, gc=False, eq=False):
+    """One of whose queries somebody hears, each: see `tell`."""
+
+    line: Line | None = None
+
+    def size(self) -> int:
+        return Entry.size(self) + len(self.line or ())
+
+
+def tell(entry: Entry | None, served: Served) -> None:
+    """The memo gave an entry's reply to a query."""
+    if isinstance(entry, Told) and entry.line is not None:
+        entry.line.write(served)
 
 
 class Many:

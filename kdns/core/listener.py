@@ -20,9 +20,10 @@ from kdns.core.behind import Encryption
 from kdns.core.block import Block
 from kdns.core.chain import UNANSWERED
 from kdns.core.counts import Alike, Answered, Counts
-from kdns.core.entries import Entry
+from kdns.core.entries import Entry, tell
 from kdns.core.memo import BUDGET, Later, Memo
 from kdns.core.plugin import Exchange
+from kdns.core.served import Line, Served
 from kdns.dns import names
 from kdns.dns.encoding import encode, refusal
 from kdns.dns.plain import is_of, plain, respelt
@@ -77,6 +78,8 @@ class Listener:
         self.heeded: frozenset[int] = frozenset()  # codes of EDNS options that may change an answer
         self.patience: dict[str, float] = {}  # bounds of connections, where a block says so
         self.near: tuple[bytes, ...] = ()  # zones in wire form that are answered from memory, without waiting
+        self.tells = False  # does somebody hear of each query, hits included? Whoever gives one's reply has to `tell`, then
+        self.given: Entry | None = None  # the entry of the memo whose reply `replay` gave last
         self.look_at = math.inf  # time.monotonic() from which on somebody wants to `look` at a query, hit or miss
         self.look: Callable[[bytes, Address | bytes, bytes | None], None] = _overlook  # with the reply, where it is there
         self._memoized = True
@@ -89,6 +92,7 @@ class Listener:
         """The block serves the zone here."""
         self.blocks.setdefault(zone, []).append(block)
         self._memoized &= block.is_told_apart
+        self.tells |= block.line is not None
         self.encryption = self.encryption or block.encryption
         if self not in block.listeners:
             block.listeners.append(self)
@@ -186,16 +190,39 @@ class Listener:
             exchange = Exchange(query, answer, octets, time.monotonic() - query.received)
             for witness in block.witnesses:
                 witness(exchange)
+        line = None if block.line is None else self._line(block, query, answer, octets)
         if key is None:
             return wire[:2] + octets
         if size <= query.takes(block.udp_size) and (self.memo.changes == changes or not answer.depends):
             if answer.made.replayed is not None:
                 alike = Alike(block, None if alike is None else alike.fact, answer.made.replayed)
             where = key if self.audience is None else self.audience(query.client) + key
-            self.memo.put(where, made, answer.depends, alike, answer.stable_for != math.inf)
+            self.memo.put(where, made, answer.depends, alike, answer.stable_for != math.inf, line)
         return wire[:2] + (octets if key == asked else respelt(octets, asked))
 
+    def _line(self, block: Block, query: Query, response: Response, octets: bytes) -> Line | None:
+        """What is said of a query, and said of this one."""
+        assert block.line is not None
+        seconds = time.monotonic() - query.received
+        line = block.line(Exchange(query, response, octets, seconds))
+        if line is not None:
+            line.write(Served(query.wire, query.client, query.local, query.transport, len(octets) + 2, seconds))
+        return line
+
     # ------------------------------------------------------------ who asks
+
+    def recall(self, wire: bytes, client: Address | bytes, local: Address | bytes, transport: Transport) -> bytes | None:
+        """The memo's reply to a message, both whole, counted and told of; None where it has none."""
+        began = time.monotonic()
+        reply = self.replay(wire[2:], client, transport)
+        if reply is None:
+            return None
+        seconds = time.monotonic() - began
+        self.counts.hits += 1
+        self.counts.hit_seconds += seconds
+        if self.tells:
+            tell(self.given, Served(wire, client, local, transport, len(reply) + 2, seconds))
+        return wire[:2] + reply
 
     def replay(self, query: bytes, client: Address | bytes, transport: Transport) -> bytes | None:
         """The memo's reply to a query, both without the id, counted in its entry; None where it has none.
@@ -206,7 +233,7 @@ class Listener:
         entry = self.memo.get(who + query)
         if entry is None:
             return self.replay_plain(query, client, transport)
-        return _given(entry, transport)
+        return self._given(entry, transport)
 
     def replay_plain(self, query: bytes, client: Address | bytes, transport: Transport) -> bytes | None:
         """The same, where the young entries have none to the query as it stands."""
@@ -215,8 +242,19 @@ class Listener:
         if known is None:
             return None
         entry = self.memo.get(known if self.audience is None else self.audience(client) + known)
-        reply = None if entry is None else _given(entry, transport)
+        reply = None if entry is None else self._given(entry, transport)
         return None if reply is None else respelt(reply, query)
+
+    def _given(self, entry: Entry, transport: Transport) -> bytes | None:
+        """The reply of an entry, counted; None over TCP where it was cut for UDP."""
+        reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
+        if transport is not Transport.UDP:
+            if reply[0] & _TRUNCATED:
+                return None
+            entry.streams += 1
+        entry.hits += 1
+        self.given = entry
+        return reply
 
     def key(self, wire: bytes, client: Address | bytes) -> bytes:
         """What the memo has the reply to a plain query by."""
@@ -254,7 +292,7 @@ class Listener:
 
     def close(self) -> None:
         """Nobody is answered here any more: let go of what holds on to this."""
-        self.blocks, self.audience, self._audiences, self.answered = {}, None, [], Answered()
+        self.blocks, self.audience, self._audiences, self.answered, self.given = {}, None, [], Answered(), None
         self.memo.close()
 
     # ------------------------------------------------------------ counts
@@ -283,17 +321,6 @@ def _octets(made: bytes | Ring) -> bytes:
 
 def _overlook(wire: bytes, client: Address | bytes, reply: bytes | None) -> None:
     """Nobody looks at queries."""
-
-
-def _given(entry: Entry, transport: Transport) -> bytes | None:
-    """The reply of an entry, counted; None over TCP where it was cut for UDP."""
-    reply = entry.reply or entry.ring.turn()  # type: ignore[union-attr]
-    if transport is not Transport.UDP:
-        if reply[0] & _TRUNCATED:
-            return None
-        entry.streams += 1
-    entry.hits += 1
-    return reply
 
 
 def _closest(name: str, zones: dict[str, Any]) -> str | None:

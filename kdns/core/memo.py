@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from kdns.core.entries import Dependents, Entry, Many
+from kdns.core.entries import Dependents, Entry, Many, Told
+from kdns.core.served import Line
 from kdns.dns.response import Key
 from kdns.dns.ring import Ring
 
@@ -90,16 +91,23 @@ class Memo:
             self._young[key] = entry
         return entry if not self._dying or self._lives(entry) else None
 
-    def put(self, key: bytes, reply: bytes | Ring, depends: tuple[Key, ...], label: Any, fleeting: bool = False) -> None:
-        """Keep a reply until something it depends on changes; a fleeting one at most until the next tick."""
+    def put(
+        self, key: bytes, reply: bytes | Ring, depends: tuple[Key, ...], label: Any, fleeting: bool = False,
+        line: Line | None = None,
+    ) -> None:  # fmt: skip
+        """Keep a reply until something it depends on changes; a fleeting one at most until the next tick.
+
+        `line` hears of each query that gets it.
+        """
         if self.get(key) is not None:
             return  # the same query was in flight twice
         if (there := self._young.get(key)) is not None:
             self._bury(there)  # it was to die anyway
-        if isinstance(reply, Ring):
-            entry = Entry(b"", reply, key, depends, label, self.changes)
+        octets, ring = (b"", reply) if isinstance(reply, Ring) else (reply, None)
+        if line is None:
+            entry = Entry(octets, ring, key, depends, label, self.changes)
         else:
-            entry = Entry(reply, None, key, depends, label, self.changes)
+            entry = Told(octets, ring, key, depends, label, self.changes, line=line)
         self.size += entry.size()
         while self.size > self.budget and len(self):
             self._evict()

@@ -11,6 +11,7 @@ Rules that must never be broken:
   that overrides `answer` and does not set `same_for_everyone` (or give an `audience`) keeps its server block out of the memo.
 - A Response says for how long its bytes hold (`stable_for`, 0 unless said) and what it was made from (`depends`, what was not
   there included). A link that changes another's Response keeps the least of the one and the sum of the other.
+- Who is to hear of each query has a `line`, which the memo keeps beside the reply and tells of hits.
 - EDNS options, flags without a meaning and the spelling of a name change nothing: the memo answers as if they were not there.
   A plugin that looks at an option says so (`Block.heed_options`, `Block.send_options`).
 - `at_once` says what `answer` says. It counts where the class that has the last word on `answer` has it on both.
@@ -23,6 +24,7 @@ from typing import Any, ClassVar, NamedTuple, TYPE_CHECKING
 
 from kdns.config.directive import Directive
 from kdns.config.options import NoOptions
+from kdns.core.served import Line
 from kdns.dns.query import Query, Transport
 from kdns.dns.response import Answer, Key, Response, RRset
 from kdns.dns.transfer import Outgoing
@@ -130,7 +132,14 @@ class Plugin:
         return None
 
     def witness(self, exchange: Exchange) -> None:
-        """A query was answered. A server block where a plugin overrides this is not answered from the memo (*log*)."""
+        """A query was answered. A server block where a plugin overrides this is not answered from the memo."""
+
+    def line(self, exchange: Exchange) -> Line | None:
+        """What is said of this query, and of each that the memo answers with the same reply (*log*); None: nothing.
+
+        The first plugin of a server block that overrides this has the say.
+        """
+        return None
 
     def count(self, fact: Fact, times: int, seconds: float) -> None:
         """So many queries alike were answered, by the memo or not, and took so many seconds each (*prometheus*)."""

@@ -187,12 +187,10 @@ class Http2Connection(asyncio.Protocol):
         except doh.Refused as error:
             self._refuse(stream, error, request.method)
             return
-        began, listener = monotonic(), self._http2.listener()
-        kept = listener.replay(wire[2:], self._peer, listener.stream)
+        listener = self._http2.listener()
+        kept = listener.recall(wire, self._peer, self._local, listener.stream)
         if kept is not None:
-            listener.counts.hits += 1
-            listener.counts.hit_seconds += monotonic() - began
-            self._reply(stream, wire[:2] + kept)
+            self._reply(stream, kept)
             return
         coro = listener.reply(wire, self._peer, self._local, listener.stream)
         made = self._http2.in_flight.start(coro, listener.server)

@@ -6,7 +6,6 @@ Without an encryption it is HTTP in the clear, for a proxy that has the certific
 import asyncio
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -77,15 +76,12 @@ class Https:
     async def _reply(self, wire: bytes, peer: Address, local: Address) -> bytes | None:
         """The reply to a message; None for silence. There are no more of them under way than connections."""
         listener = self.listener
-        began = time.monotonic()
-        kept = listener.replay(wire[2:], peer, listener.stream)
-        if kept is None:
-            reply = await listener.reply(wire, peer, local, listener.stream)
-            assert reply is None or isinstance(reply, bytes)  # see ONE_MESSAGE
-            return reply
-        listener.counts.hits += 1
-        listener.counts.hit_seconds += time.monotonic() - began
-        return wire[:2] + kept
+        kept = listener.recall(wire, peer, local, listener.stream)
+        if kept is not None:
+            return kept
+        reply = await listener.reply(wire, peer, local, listener.stream)
+        assert reply is None or isinstance(reply, bytes)  # see ONE_MESSAGE
+        return reply
 
 
 class _First(asyncio.Protocol):

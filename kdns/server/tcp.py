@@ -17,7 +17,9 @@ import socket
 import ssl
 import time
 
+from kdns.core.entries import tell
 from kdns.core.listener import Listener, Messages, Reply
+from kdns.core.served import Served
 from kdns.dns.query import Address, Transport
 from kdns.server.accept import Acceptor, client, Connections, room
 from kdns.server.in_flight import InFlight, outcome
@@ -187,6 +189,9 @@ class _Connection(asyncio.BufferedProtocol):
                 hits += 1
                 replies += ((len(reply) + 2).to_bytes(2, "big"), wire[:2], reply)
                 space -= len(reply)
+                if listener.tells:
+                    seconds = time.monotonic() - began
+                    tell(listener.given, Served(wire, self._peer, self._local, listener.stream, len(reply) + 2, seconds))
             else:
                 missed, reply = wire, self._start(wire)
                 if reply is not None:

@@ -18,7 +18,9 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import Any
 
+from kdns.core.entries import Entry, tell
 from kdns.core.listener import Listener, Messages, Reply
+from kdns.core.served import Served
 from kdns.dns.query import Address, Transport
 from kdns.server.backlog import Backlog, is_near, Share, whose
 from kdns.server.in_flight import InFlight, outcome
@@ -85,13 +87,9 @@ class Udp:
             client = Address(address[0].partition("%")[0].removeprefix("::ffff:"), address[1])
             local = self._asked_sockaddr(asked[0]) if asked else self._local
             began = time.monotonic()
-            reply = self.listener.replay(wire[2:], client, Transport.UDP)
+            reply = self.listener.recall(wire, client, local, Transport.UDP)
             if reply is None:
                 reply = self._started(wire, client, local, (address, asked))
-            else:
-                reply = wire[:2] + reply
-                self.listener.counts.hits += 1
-                self.listener.counts.hit_seconds += time.monotonic() - began
             if began > self.listener.look_at:
                 self.listener.look(wire, client, reply)
             if reply is not None:
@@ -212,6 +210,9 @@ class Batched(Udp):
         began = time.monotonic()
         listener = self.listener
         find, replay, audience = listener.memo.find, listener.replay_plain, listener.audience
+        told: list[tuple[Entry | None, int]] = []  # hits that somebody hears of, and their slots
+        if tells := listener.tells:
+            find, replay = _unknown, listener.replay
         heads = batch.heads[0 : len(lengths) * mmsg.HEAD]
         parts: list[bytes] = []
         add = parts.append
@@ -242,6 +243,8 @@ class Batched(Udp):
                     add(heads[at : at + 2])
                     add(reply)
                     size = len(reply) + 2
+                    if tells:
+                        told.append((listener.given, slot >> 1))
                 else:
                     misses += 1
                     missed = self._miss(slot >> 1, length)
@@ -265,9 +268,19 @@ class Batched(Udp):
             counts = listener.counts
             counts.hits += hits
             counts.hit_seconds += (time.monotonic() - began) * hits / len(lengths)
+        if told:
+            self._tell(told, lengths, time.monotonic() - began)
         if began > listener.look_at:
             i = int(began * 1e6) % len(lengths)  # one by chance: the microseconds are even enough
             listener.look(batch.datagram(i, lengths[i]), batch.client(i), batch.reply(i) if fits else None)
+
+    def _tell(self, told: list[tuple[Entry | None, int]], lengths: list[int], seconds: float) -> None:
+        """These slots were answered from the memo, in so many seconds."""
+        batch = self._batch
+        sizes = batch.out_parts[1::2]
+        for entry, i in told:
+            local = self._asked_sockaddr(batch.asked(i)) if self._all else self._local
+            tell(entry, Served(batch.datagram(i, lengths[i]), batch.client(i), local, Transport.UDP, sizes[i], seconds))
 
     def _miss(self, i: int, length: int) -> bytes | None:
         """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""
@@ -320,6 +333,10 @@ class Batched(Udp):
                 self._unsent_octets -= len(unsent.popleft()[0])
             if sent < count:
                 return
+
+
+def _unknown(key: bytes) -> None:
+    """The look-up in no memo."""
 
 
 def _fitting(unsent: "deque[tuple[bytes, Route]]") -> int:

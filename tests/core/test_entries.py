@@ -4,6 +4,7 @@ import tracemalloc
 
 from kdns.core.entries import Dependents, Entry, FEW, Many
 from kdns.core.memo import Memo
+from kdns.core.served import Served
 
 COUNT = 24_000
 
@@ -39,6 +40,25 @@ def test_an_entry_costs_no_more_than_its_estimate_says() -> None:
     assert COUNT == len(memo)
     assert (taken - content) / COUNT < 300
     assert 0.9 < memo.size / taken < 1.15
+
+
+class Spoken:
+    """A line that takes 100 octets."""
+
+    def write(self, served: Served) -> None: ...
+
+    def __len__(self) -> int:
+        return 100
+
+
+def test_what_is_said_of_an_entry_counts() -> None:
+    memo = Memo(lambda entry, hits: None)
+    memo.put(b"key", b"reply", (), None)
+    plain = memo.size
+    memo.put(b"yek", b"reply", (), None, line=Spoken())
+    assert 2 * plain + 100 == memo.size
+    memo.clear()
+    assert 0 == memo.size
 
 
 def entry(name: str, *depends: str) -> Entry:

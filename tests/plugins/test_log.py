@@ -1,20 +1,26 @@
 import asyncio
 import json
 import re
+import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import dns.edns
+import dns.message
 import pytest
 
-from kdns.core.lines import Writer
+from kdns.core.lines import stdout
 from kdns.core.plugin import Exchange
+from kdns.core.served import Served
 from kdns.dns import names
 from kdns.dns.query import Address, Edns, Query, Transport
 from kdns.dns.response import ExtendedError, Made, Response, RRset
 from kdns.dns.types import A, CNAME, MX, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TXT
 from kdns.plugins import log
-from kdns.plugins.log import COMMON, line_of
-from tests.support.configured import ask, CLIENT, generation_of, in_block, LOCAL
+from kdns.plugins.log import words
+from kdns.plugins.log.lines import COMMON, Format
+from tests.support.configured import ask, CLIENT, generation_of, in_block, listener_of, LOCAL
 
 WEB = RRset("web.prod.svc.cluster.local.", A, 5, (names.packed("10.96.0.1"),))
 FOUND = Response(answer=(WEB,), made=Made("kubernetes"), stable_for=60)
@@ -33,6 +39,14 @@ def exchange(**fields: Any) -> Exchange:
     return Exchange(query, fields.pop("response", FOUND), fields.pop("reply", b"\x85\x00" + bytes(92)), 0.000123)
 
 
+def line_of(form: str, exchange: Exchange) -> str:
+    """The line of an exchange in a format."""
+    query, size = exchange.query, len(exchange.reply) + 2
+    served = Served(query.wire, query.client, query.local, query.transport, size, exchange.seconds)
+    format = Format(form, lambda query, name: None)
+    return format.filled(format.text_of(exchange), served, words.room_of(exchange))
+
+
 def lines_of(block: str, answer: Response, tmp_path: Path, *questions: tuple[str, str], **options: Any) -> list[str]:
     """What *log* writes of some questions."""
 
@@ -42,12 +56,15 @@ def lines_of(block: str, answer: Response, tmp_path: Path, *questions: tuple[str
             await ask(generation, name, type, **options)
         await generation.close()
 
-    with (tmp_path / "out").open("w+") as out:
-        writer = Writer(out.fileno())
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(log, "stdout", lambda: writer)
-            asyncio.run(run())
-        writer.end()
+    return written(run, tmp_path)
+
+
+def written(run: Callable[[], Coroutine[Any, Any, None]], tmp_path: Path) -> list[str]:
+    """What is written to standard output meanwhile."""
+    with (tmp_path / "out").open("w+") as out, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        asyncio.run(run())
+        stdout().end()
         out.seek(0)
         return out.read().splitlines()
 
@@ -55,7 +72,7 @@ def lines_of(block: str, answer: Response, tmp_path: Path, *questions: tuple[str
 def test_the_default_line() -> None:
     question = '"A IN web.prod.svc.cluster.local. udp 48 false 1232"'
     expected = f"[INFO] 10.244.0.7:41234 - 4711 {question} NOERROR qr,aa,rd 96 0.000123s"
-    assert expected == line_of(COMMON)(exchange(edns=Edns(1232, False)))
+    assert expected == line_of(COMMON, exchange(edns=Edns(1232, False)))
 
 
 @pytest.mark.parametrize(
@@ -79,8 +96,8 @@ def test_the_default_line() -> None:
 )
 def test_the_words_of_a_format(form: str, expected: str | None, fields: dict[str, Any]) -> None:
     if expected is None:
-        expected = line_of(COMMON)(exchange()).removeprefix("[INFO] ") + ' "0"'
-    assert "[INFO] " + expected == line_of(form)(exchange(**fields))
+        expected = line_of(COMMON, exchange()).removeprefix("[INFO] ") + ' "0"'
+    assert "[INFO] " + expected == line_of(form, exchange(**fields))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +125,39 @@ def test_which_queries_are_logged(block: str, answer: Response, expected: list[s
 def test_every_query_of_a_stable_answer_is_seen(tmp_path: Path) -> None:
     question = ("web.prod.svc.cluster.local", "A")
     assert len(lines_of("log", FOUND, tmp_path, question, question)) == 2
+
+
+def test_the_memo_answers_what_is_logged(tmp_path: Path) -> None:
+    """A hit has a line of its own: who asks, the id, sizes and the transport are its, whatever else is the reply's."""
+    asked = []
+
+    def found(query: Query) -> Response:
+        asked.append(query.name)
+        return FOUND
+
+    form = "{remote}:{port} {local} {>id} {name} {proto} {size} {>bufsize} {rcode} {>rflags} {rsize} 100%s {/log/type}"
+    wire = dns.message.make_query("web.prod.svc.cluster.local", "A", id=7, use_edns=0, payload=1232).to_wire()
+    cookie = dns.edns.GenericOption(10, bytes(8))
+    other = dns.message.make_query("WEB.prod.svc.cluster.local", "A", id=8, payload=1232, options=[cookie]).to_wire()
+    sockaddr = b"\x0a\0" + (53).to_bytes(2, "big") + bytes(4) + names.packed("fd00::7") + bytes(4)
+
+    async def run() -> None:
+        generation = generation_of(in_block(f'log . "{form}"'), found)
+        listener = listener_of(generation)
+        udp, tcp = (wire, CLIENT, Transport.UDP), (wire, sockaddr, Transport.TCP)
+        for octets, client, transport in (udp, tcp, *[(other, CLIENT, Transport.UDP)] * 2):
+            if listener.recall(octets, client, LOCAL, transport) is None:
+                await listener.reply(octets, client, LOCAL, transport)
+        await generation.close()
+
+    lines = written(run, tmp_path)
+    rest = "NOERROR qr,aa,rd 71 100%s NOERROR"
+    assert [
+        f"[INFO] 10.244.0.7:41234 10.96.0.10 7 web.prod.svc.cluster.local. udp 55 1232 {rest}",
+        f"[INFO] [fd00::7]:53 10.96.0.10 7 web.prod.svc.cluster.local. tcp 55 65535 {rest}",
+        *[f"[INFO] 10.244.0.7:41234 10.96.0.10 8 web.prod.svc.cluster.local. udp 67 1232 {rest}"] * 2,
+    ] == lines
+    assert 2 == len(asked)
 
 
 def test_truncation_is_seen(tmp_path: Path) -> None:
@@ -152,4 +202,5 @@ def test_json(tmp_path: Path) -> None:
 
 def test_the_manual_names_every_word() -> None:
     manual = log.__doc__ or ""
-    assert [] == [word for word in log.WORDS if f"{{{word}}}" not in manual and f"{{>{word}}}" not in manual]
+    every = [*words.OF_REPLY, *words.OF_QUERY]
+    assert [] == [word for word in every if f"{{{word}}}" not in manual and f"{{>{word}}}" not in manual]

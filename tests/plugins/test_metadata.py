@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import dns.message
 import pytest
 
 from kdns.cluster import labels
@@ -10,12 +11,13 @@ from kdns.cluster.objects import Pod
 from kdns.cluster.store import Store
 from kdns.core.block import Block
 from kdns.core.plugin import Exchange
+from kdns.core.served import Served
 from kdns.dns import names
-from kdns.dns.query import Address, Query
+from kdns.dns.query import Address, Query, Transport
 from kdns.dns.response import Made, Response
 from kdns.plugins.kubernetes import Kubernetes, Options
-from kdns.plugins.log import line_of
-from tests.support.configured import generation_of, in_block, refused
+from kdns.plugins.log.lines import Format
+from tests.support.configured import generation_of, in_block, LOCAL, refused
 
 POD = Pod("team-a/web-0", (names.packed("10.244.0.7"), names.packed("fd00::7")), (("app", "web"), ("example.org/tier", "1")))
 CLIENT_LABELS = {
@@ -112,8 +114,11 @@ def test_labels_of_pods_are_kept_only_where_they_can_be_used(pods: str, labelled
 )
 def test_labels_in_a_log(form: str, expected: str) -> None:
     block = block_of(in_block(f"metadata\n{CLUSTER}"), POD)
+    wire = dns.message.make_query("web.prod.svc.cluster.local", "A").to_wire()
+    served = Served(wire, Address("10.244.0.7", 5353), LOCAL, Transport.UDP, 512, 0.0)
     exchange = Exchange(query_of("web.prod.svc.cluster.local."), Response(made=Made("forward", "9.9.9.9:53")), b"", 0.0)
-    assert f"[INFO] {expected}" == line_of(form, block.label)(exchange)
+    format = Format(form, block.label)
+    assert f"[INFO] {expected}" == format.filled(format.text_of(exchange), served, 512)
 
 
 def test_pods_of_manifests_have_their_labels(tmp_path: Path) -> None:

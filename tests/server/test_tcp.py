@@ -17,7 +17,7 @@ from kdns.dns.response import Response, RRset
 from kdns.server import tcp
 from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
-from tests.support.stage import addresses, Answer, known, listener, question, slow, who
+from tests.support.stage import addresses, Answer, Hearing, known, listener, question, slow, who
 
 PATIENCE = 30.0  # seconds, for what comes at once
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -365,6 +365,25 @@ def test_hits_of_the_memo() -> None:
 
     assert ([(0, 1), (1, 1), (2, 1), (3, 9), (4, 1)], 4) == serve(answer, body)
     assert ["n3.test."] == started
+
+
+def test_who_hears_of_each_query_hears_of_hits() -> None:
+    hearing = Hearing()
+    wires = [question(name, id=id) for id, name in enumerate(("n1.test.", "n2.test.", "n1.test.", "n1.test."))]
+
+    async def body(served: tcp.Tcp, port: int) -> Any:
+        served.listener = listener(known, hearing)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(*wires))
+        sizes = [len(await read(reader)) for _ in wires]
+        me = Address(*writer.get_extra_info("sockname"))
+        writer.close()
+        ends = [(it.client, it.local, it.transport) for it in hearing.heard]
+        assert [(me, Address("127.0.0.1", port), Transport.TCP)] * 4 == ends
+        assert list(zip(wires, sizes, strict=True)) == [(it.wire, it.size) for it in hearing.heard]
+        return served.listener.counts.hits
+
+    assert 2 == serve(known, body)
 
 
 def test_what_is_asked_over_tcp_enters_the_memo_where_it_fits_udp() -> None:

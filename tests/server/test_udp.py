@@ -12,11 +12,11 @@ import dns.message
 import pytest
 
 from kdns.core.listener import Counts, Listener
-from kdns.dns.query import Address
+from kdns.dns.query import Address, Transport
 from kdns.server import mmsg, udp
 from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
-from tests.support.stage import addresses, Answer, ask, client, fails, known, listener, question, slow, who
+from tests.support.stage import addresses, Answer, ask, client, fails, Hearing, known, listener, question, slow, who
 
 Kind = type[udp.Udp]
 both = pytest.mark.parametrize("kind", [udp.Udp, udp.Batched])
@@ -353,6 +353,35 @@ def test_somebody_may_look_at_a_query(kind: Kind) -> None:
             return [(id, at == sock.getsockname()[1], found, total) for id, at, found, total in seen]
 
     assert [(b"\0\1", True, ["10.0.0.1"], 2), (b"\0\2", True, ["10.0.0.1"], 3)] == serve(kind, known, body)
+
+
+@both
+@pytest.mark.parametrize("bound", ["127.0.0.1", ""])
+def test_who_hears_of_each_query_hears_of_hits(kind: Kind, bound: str) -> None:
+    """Of hits and misses of one batch: each has its own octets, client, address asked and size of the reply."""
+    hosts = ["127.0.0.1"] * 80 if bound else ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"] * 20
+    hearing = Hearing()
+
+    async def body(served: udp.Udp, port: int) -> Any:
+        served.listener = listener(known, hearing)
+        loop = asyncio.get_running_loop()
+        with client() as sock:
+            await ask(sock, question("n1.test."), ("127.0.0.1", port))
+            del hearing.heard[:]
+            wires = [question(f"{'a' * (id % 2)}n{1 + id % 5}.test.", id=id) for id in range(len(hosts))]
+            for wire, host in zip(wires, hosts, strict=True):
+                sock.sendto(wire, (host, port))
+            got = sorted([await asyncio.wait_for(loop.sock_recv(sock, 4096), 20) for _ in hosts])
+            me = sock.getsockname()[1]
+        assert served.listener.counts.hits > 60
+        heard = sorted(hearing.heard, key=lambda it: it.wire)
+        ends = [[end if isinstance(end, Address) else Address.of_sockaddr(end) for end in (it.client, it.local)] for it in heard]
+        assert wires == [it.wire for it in heard]
+        assert [[Address("127.0.0.1", me), Address(host, port)] for host in hosts] == ends
+        assert list(map(len, got)) == [it.size for it in heard]
+        return {(it.transport, 0 <= it.seconds < 60) for it in heard}
+
+    assert {(Transport.UDP, True)} == serve(kind, known, body, bound)
 
 
 @both

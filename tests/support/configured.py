@@ -66,8 +66,7 @@ async def ask(
     """The reply to a question, by the memo where it has that, as dnspython reads it; `options` are make_query's."""
     wire = dns.message.make_query(name, type, id=id, **options).to_wire()
     listener = listener_of(generation)
-    kept = listener.replay(wire[2:], client, transport)
-    reply = await listener.reply(wire, client, LOCAL, transport) if kept is None else wire[:2] + kept
+    reply = listener.recall(wire, client, LOCAL, transport) or await listener.reply(wire, client, LOCAL, transport)
     assert isinstance(reply, bytes)
     return dns.message.from_wire(reply)
 

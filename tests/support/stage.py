@@ -18,7 +18,8 @@ from kdns.core.block import Block
 from kdns.core.generation import Generation, Where
 from kdns.core.listener import Listener
 from kdns.core.memo import BUDGET
-from kdns.core.plugin import Plugin
+from kdns.core.plugin import Exchange, Plugin
+from kdns.core.served import Served
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Response, RRset
@@ -101,11 +102,27 @@ def arranging(arrange: Callable[[Directive, Block], None], answer: Answer = know
     return Arranging
 
 
-def listener(answer: Answer) -> Listener:
-    """A listener whose one server block answers by a function."""
+class Hearing(Plugin):
+    """Hears of each query, those that the memo answers included."""
+
+    def __init__(self) -> None:
+        self.heard: list[Served] = []
+
+    def line(self, exchange: Exchange) -> "Hearing":
+        return self
+
+    def write(self, served: Served) -> None:
+        self.heard.append(served)
+
+    def __len__(self) -> int:
+        return 0
+
+
+def listener(answer: Answer, *others: Plugin) -> Listener:
+    """A listener whose one server block answers by a function, and has other plugins before that."""
     generation = Generation()
     block = generation.add(parse(". {\n}\n", "Corefile", None, 53)[0])  # type: ignore[arg-type]
-    block.complete([("fixed", Fixed(answer))])
+    block.complete([*(("other", other) for other in others), ("fixed", Fixed(answer))])
     made = generation.listen(Where("dns", "", 53), "dns://test", BUDGET)
     made.add(".", block)
     return made

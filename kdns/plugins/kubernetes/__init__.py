@@ -157,7 +157,7 @@ class Kubernetes(Plugin):
         block.answer_at_once(self._fallthrough.kept)
         self.source = _source(block, options)
         self.store = self.source.store
-        self.answers = Answers(self.store, options.schema(origins), lambda: bool(block.witnesses))
+        self.answers = Answers(self.store, options.schema(origins), lambda: block.is_overheard)
         self.store.listeners.append(block.forget)
 
     def answer(self, query: Query, next: Handler) -> Awaitable[Answer]:
