@@ -137,7 +137,7 @@ class FakeApiServer:
         """How many requests of the resource are open now."""
         return sum(exchange.resource == resource for exchange in self._open)
 
-    async def until(self, holds: Callable[[], bool], what: str, timeout: float = 5.0) -> None:
+    async def until(self, holds: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
         """Waits; raises TimeoutError naming `what` after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not holds():

@@ -18,6 +18,7 @@ from kdns.cluster.store import Store
 from kdns.errors import KdnsError, SourceError
 from kdns.testing import faults
 from kdns.testing.apiserver import FakeApiServer, Fault
+from tests.cluster.apiserver.test_reflector import BUSY
 from tests.cluster.apiserver.test_source import source
 from tests.support.notation import Cluster
 
@@ -106,7 +107,7 @@ async def of_the_api_server(fault: Fault | None = None) -> tuple[Any, list[dict[
     async with FakeApiServer() as api:
         versions = [api.put("services", metadata("prod", "db")), api.put("services", metadata("prod", "web"))]
         versions.append(api.put("endpointslices", metadata("prod", "db-1", "db") | {"addressType": "IPv4", "endpoints": []}))
-        asked = source(Connection(endpoint=api.url))
+        asked = source(Connection(endpoint=api.url), BUSY)
         await asked.start()
         before = len(api.requests)
         try:

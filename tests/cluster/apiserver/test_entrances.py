@@ -11,6 +11,7 @@ from kdns.cluster.balancers import Entrance, External
 from kdns.dns import names
 from kdns.testing import faults
 from kdns.testing.apiserver import FakeApiServer
+from tests.cluster.apiserver.test_reflector import BUSY
 from tests.cluster.apiserver.test_source import source, until
 
 INGRESS = {
@@ -37,7 +38,7 @@ def test_each_kind_is_followed() -> None:
             for resource, obj in (("ingresses", INGRESS), ("gateways", GATEWAY), ("httproutes", route("api", "api.example.org"))):
                 api.put(resource, obj)
             api.put("tlsroutes", route("tls", "tls.example.org"))  # of v1alpha2 alone
-            of = source(Connection(endpoint=api.url), 5.0, asking=("Ingress", "HTTPRoute", "TLSRoute"))
+            of = source(Connection(endpoint=api.url), BUSY, asking=("Ingress", "HTTPRoute", "TLSRoute"))
             await of.start()
             assert {one.key: one for one in (WEB, EDGE, API, TLS)} == of.store.entrances
             api.delete("httproutes", "shop/api")
@@ -57,7 +58,7 @@ def test_each_kind_is_followed() -> None:
 def test_none_is_asked_for_where_nobody_wants_it() -> None:
     async def test() -> None:
         async with FakeApiServer() as api:
-            of = source(Connection(endpoint=api.url), 5.0)
+            of = source(Connection(endpoint=api.url), BUSY)
             await of.start()
             assert {"services", "namespaces", "endpointslices"} == {one.resource for one in api.requests}
             await of.close()
@@ -68,7 +69,7 @@ def test_none_is_asked_for_where_nobody_wants_it() -> None:
 def test_gateways_are_of_all_namespaces() -> None:
     async def test() -> None:
         async with FakeApiServer() as api:
-            of = source(Connection(endpoint=api.url), 5.0, asking=("HTTPRoute",), namespaces=("shop",), labels="a=b")
+            of = source(Connection(endpoint=api.url), BUSY, asking=("HTTPRoute",), namespaces=("shop",), labels="a=b")
             await of.start()
             asked = {one.resource: (one.namespace, one.query.get("labelSelector")) for one in api.requests}
             assert (("shop", "a=b"), ("", None)) == (asked["httproutes"], asked["gateways"])
@@ -84,7 +85,7 @@ def test_a_server_that_has_none_is_done_without_until_it_has(caplog: pytest.LogC
         async with FakeApiServer() as api:
             api.put("httproutes", route("api", "api.example.org"))
             api.play("httproutes", faults.not_found, times=None)
-            of = source(Connection(endpoint=api.url), 5.0, asking=("HTTPRoute",))
+            of = source(Connection(endpoint=api.url), BUSY, asking=("HTTPRoute",))
             await of.start()
             assert (True, {}, None) == (of.store.synced, of.store.entrances, of.why_not())
             await until(lambda: api.count("httproutes") > 5, "tried again")
@@ -105,7 +106,7 @@ def test_a_server_that_does_not_let_them_be_listed_keeps_nobody_waiting() -> Non
         async with FakeApiServer() as api:
             api.put("ingresses", INGRESS)
             api.play("ingresses", faults.forbidden, times=None)
-            of = source(Connection(endpoint=api.url), 5.0, asking=("Ingress",))
+            of = source(Connection(endpoint=api.url), BUSY, asking=("Ingress",))
             await of.start()
             assert of.store.synced
             expected = 'ingresses: 403 Forbidden: ingresses is forbidden: User "fake" cannot list resource "ingresses"'

@@ -25,7 +25,7 @@ from kdns.cluster.objects import joined, Namespace, Pod, Port, Selection, Servic
 from kdns.cluster.store import Store, table_key
 from kdns.dns import names
 from kdns.testing.apiserver import FakeApiServer
-from tests.cluster.apiserver.test_reflector import QUICK, service
+from tests.cluster.apiserver.test_reflector import BUSY, QUICK, service
 
 HTTP = (Port("http", 80, "tcp"),)
 OBJECTS: tuple[Stored, ...] = (
@@ -284,7 +284,7 @@ def kube_system(uid: str) -> dict[str, Any]:
     return {"metadata": {"name": "kube-system", "uid": uid}}
 
 
-def source(api: FakeApiServer, path: Path, patience: float = 1.0) -> ApiServer:
+def source(api: FakeApiServer, path: Path, patience: float = BUSY) -> ApiServer:
     return ApiServer(Connection(endpoint=api.url), Selection(), Store(), str(path), patience, QUICK)
 
 
@@ -308,7 +308,7 @@ def test_a_start_without_an_api_server_answers_from_it_and_goes_on_with_the_diff
             await api.stop()
             api.delete("services", "prod/a")
             api.put("services", service("c", "10.96.0.3"))
-            now = source(api, path, 60.0)
+            now = source(api, path)
             await asyncio.wait_for(now.start(), 20)  # it knows at once that nobody answers
             assert (True, True, {"prod/a", "prod/b"}) == (now.store.synced, now.stale, set(now.store.services))
             told: list[set[Any]] = []
@@ -371,7 +371,7 @@ def test_that_of_another_cluster_is_dropped_when_that_is_known(
             other.put("services", service("x"))
             other.play("endpointslices", stall, times=None)
             other.play("services", stall, times=None)
-            now = source(other, tmp_path / "s")
+            now = source(other, tmp_path / "s", 1.0)
             await now.start()
             await other.until(lambda: {"kube-system"} == set(now.store.namespaces), "the other cluster's namespaces")
             assert (False, False) == (now.store.synced, now.stale)

@@ -28,7 +28,7 @@ from kdns.errors import SourceError
 from kdns.testing import faults
 from kdns.testing.apiserver import FakeApiServer, Fault
 from kdns.testing.ports import free_ports
-from tests.cluster.apiserver.test_reflector import QUICK, service, slice_
+from tests.cluster.apiserver.test_reflector import BUSY, QUICK, service, slice_
 from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane
 
 
@@ -125,7 +125,7 @@ def test_the_log_has_a_line_when_it_goes_and_one_when_it_is_back(
     async def test() -> None:
         async with FakeApiServer() as api:
             api.put("services", service("a"))
-            of = source(Connection(endpoint=api.url), 2.0)
+            of = source(Connection(endpoint=api.url), BUSY)
             await of.start()
             api.hang_up(cut=True)  # a short break is not told
             await asyncio.sleep(0.5)
@@ -405,7 +405,7 @@ def test_how_long_changes_took() -> None:
     async def test() -> None:
         async with FakeApiServer() as api:
             api.put("services", service("before", creationTimestamp=ago))
-            of = source(Connection(endpoint=api.url), 2.0)
+            of = source(Connection(endpoint=api.url), BUSY)
             seen: list[tuple[str, int]] = []
             of.programmed = lambda kind, seconds: seen.append((kind, round(seconds)))
             await of.start()
@@ -431,7 +431,7 @@ def test_what_is_counted() -> None:
             api.put("services", service("a"))
             metrics = Metrics()
             metrics.registry()
-            of = source(Connection(endpoint=api.url), 2.0, metrics=metrics)
+            of = source(Connection(endpoint=api.url), BUSY, metrics=metrics)
             await of.start()
             api.delete("services", "prod/a")
             await until(lambda: not of.store.services, "deleted")
