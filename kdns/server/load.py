@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from kdns import plugins
 from kdns.config.corefile import parse
@@ -49,7 +50,7 @@ def load(text: str, filename: str = "Corefile", dns_port: int = 53, generation: 
     blocks = [generation.add(one) for one in parsed]
     wrong: list[str] = []
     for block in blocks:
-        readable: list[Directive] = []
+        readable: list[Readable] = []
         wrong += _read(block, readable)
         wrong += _make(block, readable)
     _raise(wrong)
@@ -63,7 +64,15 @@ def _raise(wrong: Iterable[str]) -> None:
         raise CorefileError("\n".join(lines))
 
 
-def _read(block: Block, readable: list[Directive]) -> Iterator[str]:
+class Readable(NamedTuple):
+    """A directive that can be read: the plugin that it names, and the options that it gives."""
+
+    directive: Directive
+    plugin: type[Plugin]
+    options: Any
+
+
+def _read(block: Block, readable: list[Readable]) -> Iterator[str]:
     """Read what the directives of a server block say, and make nothing of it yet; what is wrong, by lines."""
     parsed = block.parsed
     for key in parsed.keys:
@@ -76,20 +85,20 @@ def _read(block: Block, readable: list[Directive]) -> Iterator[str]:
             first = block.directives(directive.name)[0]
             if plugin.once and first is not directive:
                 raise directive.error(f"may stand only once in a server block, and stands at {first.file}:{first.line}")
-            block.notes += read(plugin.table, directive).notes
+            options, notes = read(plugin.table, directive)
+            block.notes += notes
             block.notes += [str(directive.error(plugin.note))] if plugin.note else []
-            readable.append(directive)
+            readable.append(Readable(directive, plugin, options))
         except CorefileError as error:
             yield from str(error).split("\n")
 
 
-def _make(block: Block, readable: list[Directive]) -> Iterator[str]:
+def _make(block: Block, readable: list[Readable]) -> Iterator[str]:
     """Make the plugins of a server block, in their fixed order whatever the order of the lines; what is wrong, by lines."""
     made: list[tuple[str, Plugin]] = []
-    for directive in sorted(readable, key=lambda directive: _place(directive.name)):
-        plugin = _class_of(directive)
+    for directive, plugin, options in sorted(readable, key=lambda one: _place(one.directive.name)):
         try:
-            made.append((directive.name, plugin(block, directive, read(plugin.table, directive).options)))
+            made.append((directive.name, plugin(block, directive, options)))
         except KdnsError as error:
             yield from str(error).split("\n")
         except OSError as error:

@@ -6,6 +6,7 @@ read in octets; long work gives others their turn.
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -183,14 +184,14 @@ def _bound(path: str) -> socket.socket:
     """A listening socket that its owner alone may write to; what a process left behind that is gone makes room."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise FileExistsError(17, "there is a file that is no socket")
+            raise OSError(errno.EEXIST, "there is a file that is no socket")
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(path)
             except ConnectionRefusedError:
                 os.unlink(path)
             else:
-                raise OSError(98, "another process listens there")
+                raise OSError(errno.EADDRINUSE, "another process listens there")
     sock = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
     try:
