@@ -49,7 +49,11 @@ class Encryption(Protocol):
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What a new connection is encrypted by; another one once certificates have changed."""
+        """What a new connection of DNS over TLS is encrypted by; another one once certificates have changed."""
+
+    @property
+    def http_context(self) -> ssl.SSLContext:
+        """The same of DNS over HTTPS: what is spoken inside, which the client is told (ALPN), is another."""
 
 
 class Address(Protocol):

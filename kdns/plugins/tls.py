@@ -73,7 +73,7 @@ log = logging.getLogger(__name__)
 WATCH = 5.0  # seconds between looks at the files
 LARGEST = 1 << 20  # octets of a file
 ENCRYPTED = ("tls", "https")  # schemes
-PROTOCOLS = ["h2", "http/1.1", "dot"]  # what is spoken inside (ALPN)
+DOT, HTTP = ["dot"], ["h2", "http/1.1"]  # what is spoken inside (ALPN)
 _VERIFY = {
     "nocert": ssl.CERT_NONE,
     "request": ssl.CERT_NONE,
@@ -111,8 +111,12 @@ class Certificate:
         """Read the files; FileError where they cannot be used, and then nothing has changed."""
         pem = _pem(self.cert, b"CERTIFICATE-----")
         _pem(self.key, b"PRIVATE KEY-----")
+        self.context, self.http_context = self._context(DOT), self._context(HTTP)
+        self.ends = _end(pem)
+
+    def _context(self, protocols: list[str]) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols(PROTOCOLS)
+        context.set_alpn_protocols(protocols)
         try:
             context.load_cert_chain(self.cert, self.key, password=_no_passphrase)
         except (OSError, ValueError) as error:
@@ -131,7 +135,7 @@ class Certificate:
                 context.keylog_filename = self.keylog
             except OSError as error:
                 raise FileError(self.keylog, (error.strerror or str(error)).lower()) from None
-        self.context, self.ends = context, _end(pem)
+        return context
 
     @property
     def paths(self) -> Sequence[str]:

@@ -54,7 +54,7 @@ class Https:
             connection.abort()
 
     def _context(self) -> ssl.SSLContext | None:
-        return None if self.listener.encryption is None else self.listener.encryption.context
+        return None if self.listener.encryption is None else self.listener.encryption.http_context
 
     async def _answer(self, request: "web.BaseRequest", connection: HttpConnection) -> "web.Response":
         """The reply over HTTP/1.1."""

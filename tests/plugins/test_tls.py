@@ -141,6 +141,20 @@ async def over_tls(port: int, context: ssl.SSLContext) -> str:
     return await asyncio.to_thread(ask)
 
 
+@pytest.mark.parametrize(("scheme", "spoken"), [("tls", "dot"), ("https", "h2")])
+def test_each_scheme_says_what_is_spoken_on_it(scheme: str, spoken: str, files: Path, free_port: int) -> None:
+    async def agreed() -> str | None:
+        async with serving(corefile(scheme, free_port, f"tls {files}/tls.crt {files}/tls.key")):
+            context = trusting(files / "ca.crt")
+            context.set_alpn_protocols(["http/1.1", "dot", "h2"])
+            _, writer = await asyncio.open_connection("127.0.0.1", free_port, ssl=context, server_hostname="dns.example")
+            protocol: str | None = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+            writer.transport.abort()
+            return protocol
+
+    assert spoken == asyncio.run(agreed())
+
+
 def test_many_queries_of_one_connection(files: Path, free_port: int) -> None:
     async def run() -> tuple[list[int], list[tuple[bytes, bytes]]]:
         async with serving(corefile("tls", free_port, f"tls {files}/tls.crt {files}/tls.key\nprometheus 127.0.0.1:0")) as server:
