@@ -52,7 +52,7 @@ def listing(answers: Answers, query: Query, origin: str) -> Iterator[Step]:
     yield [soa]
 
 
-class External(NamedTuple):
+class ExternalZone(NamedTuple):
     """A zone of how Services are reached from outside of the cluster, and of the names that are asked for."""
 
     apex: Apex
@@ -62,7 +62,7 @@ class External(NamedTuple):
     headless: bool  # are endpoints of headless Services in it?
 
 
-def external_listing(answers: Answers, zone: External, top: Step) -> Iterator[Step]:
+def external_listing(answers: Answers, zone: ExternalZone, top: Step) -> Iterator[Step]:
     """The records of such a zone as `listing` has them; `top` are those of its apex beside the SOA."""
     store, origin = answers.store, zone.naming.origin
     soa = zone.apex.soa(store.hand_out())
@@ -81,7 +81,7 @@ def external_listing(answers: Answers, zone: External, top: Step) -> Iterator[St
     yield [soa]
 
 
-def _asked_for(name: str, zone: External) -> tuple[RRset, ...]:
+def _asked_for(name: str, zone: ExternalZone) -> tuple[RRset, ...]:
     found = [rrset for type in (A, AAAA) for rrset in zone.asked.look(name, type, zone.naming.origin, zone.naming)[0].answer]
     return tuple(dict.fromkeys(found))  # an alias is said of both types
 
@@ -91,7 +91,7 @@ def _is_taken(rrset: RRset, taken: dict[str, set[int]]) -> bool:
     return rrset.type in types or CNAME in types or (rrset.type == CNAME and bool(types))
 
 
-def _outside(answers: Answers, key: str, zone: External) -> Iterator[Step]:
+def _outside(answers: Answers, key: str, zone: ExternalZone) -> Iterator[Step]:
     """The records of one Service as it is reached from outside."""
     one = answers.store.services.get(key)
     if one is None or one.alias or not answers.exposed(key.partition("/")[0]):
@@ -112,7 +112,7 @@ def _outside(answers: Answers, key: str, zone: External) -> Iterator[Step]:
         yield from _steps(chain(_of_endpoints(slices, own, naming), _below(slices, own, naming)), naming.ttl)
 
 
-def external_pointers(answers: Answers, zone: External, called: Callable[[bytes], list[str]], top: Step) -> Iterator[Step]:
+def external_pointers(answers: Answers, zone: ExternalZone, called: Callable[[bytes], list[str]], top: Step) -> Iterator[Step]:
     """The same of a reverse zone: `called` are the names that an external address points to."""
     soa = zone.apex.soa(answers.store.hand_out())
     yield [soa, *top]
@@ -177,9 +177,7 @@ def _srv(slices: tuple[Slice, ...], labels: list[str], own: str, naming: Naming)
     tail = names.wire(own)
     seen = set()
     for s, numbers in ports:
-        hostnames = hostnames_of(s)
-        for i, address in enumerate(endpoints(s)):
-            label = members.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
+        for label, _ in _labelled(s, naming):
             for number in numbers:
                 rdata = records.srv(0, weight, number) + bytes((len(label),)) + label.encode() + tail
                 yield None if rdata in seen else (name, SRV, rdata)
@@ -190,9 +188,7 @@ def _below(slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterator[Reco
     """The names of the endpoints: their addresses, and SRV."""
     called: dict[str, list[tuple[Slice, bytes]]] = {}
     for s in slices:
-        hostnames = hostnames_of(s)
-        for i, address in enumerate(endpoints(s)):
-            label = members.label_of(s, i, hostnames[i] if hostnames else "", address, naming)
+        for label, address in _labelled(s, naming):
             called.setdefault(label, []).append((s, address))
             yield None
     for label, found in called.items():
@@ -209,6 +205,13 @@ def _below(slices: tuple[Slice, ...], own: str, naming: Naming) -> Iterator[Reco
             yield None
         for number in numbers:
             yield name, SRV, records.srv(0, records.weight_of(pairs), number) + names.wire(name)
+
+
+def _labelled(s: Slice, naming: Naming) -> Iterator[tuple[str, bytes]]:
+    """What each endpoint of a slice is called, and its address."""
+    hostnames = hostnames_of(s)
+    for i, address in enumerate(endpoints(s)):
+        yield members.label_of(s, i, hostnames[i] if hostnames else "", address, naming), address
 
 
 def _steps(work: Iterator[Record | None], ttl: int) -> Iterator[Step]:

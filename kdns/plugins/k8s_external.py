@@ -147,11 +147,15 @@ class K8sExternal(Plugin):
         self._naming = {origin: Naming(origin, options.ttl, middle="") for origin in origins}
         self._apexes = {origin: Apex(origin, options.ttl, NAME, ".".join(self._server)) for origin in origins}
 
+    @property
+    def _cluster(self) -> Cluster:
+        return cast(Cluster, self.block.named("kubernetes")[0])
+
     async def answer(self, query: Query, next: Handler) -> Answer:
         origin = self._fallthrough.zone(query.name)
         if origin is None:
             return await next(query)
-        cluster = cast(Cluster, self.block.named("kubernetes")[0])
+        cluster = self._cluster
         store = cluster.store
         if not store.synced:
             return Response(rcode=SERVFAIL, made=MADE, error=ExtendedError(NOT_READY, store.why_not))
@@ -211,19 +215,18 @@ class K8sExternal(Plugin):
 
     async def account(self, query: Query) -> Mapping[str, Any]:
         origin = self._fallthrough.zone(query.name)
-        cluster = cast(Cluster, self.block.named("kubernetes")[0])
+        cluster = self._cluster
         return {} if origin is None else self._asked(cluster).account(query.name, origin)
 
     def transferable(self) -> Mapping[str, Key]:
-        cluster = cast(Cluster, self.block.named("kubernetes")[0])
-        return dict.fromkeys(self._fallthrough.zones, CHANGED) if cluster.store.synced else {}
+        return dict.fromkeys(self._fallthrough.zones, CHANGED) if self._cluster.store.synced else {}
 
     def outgoing(self, origin: str, query: Query) -> Outgoing:
-        cluster = cast(Cluster, self.block.named("kubernetes")[0])
+        cluster = self._cluster
         answers, store = cluster.answers, cluster.store
         apex = self._apexes[origin]
         own = f"{self._apex}.{origin.lstrip('.')}"
-        zone = listing.External(apex, self._naming[origin], self._asked(cluster), own, self.options.headless)
+        zone = listing.ExternalZone(apex, self._naming[origin], self._asked(cluster), own, self.options.headless)
         found, _ = self._at_apex(Query(origin, NS, local=query.local), origin, cluster)
         top = [*found.answer, *found.additional]
 
