@@ -100,16 +100,27 @@ def _outside(answers: Answers, key: str, zone: ExternalZone) -> Iterator[Step]:
     own = records.base(key, naming.origin, naming.middle)
     if names.is_below(own, zone.own):
         return
-    if external is not None and external.addresses:
-        yield from _steps(_of_service(replace(one, ips=external.addresses), (), own, naming), naming.ttl)
-    elif external is not None and external.names:
-        target = external.names[0]
-        yield [records.cname(own, target, naming)]
-        for labels in _ports(one.ports):
-            yield list(records.balanced_srv(one, target, labels, ".".join([*labels, own]), SRV, naming).answer)
-    elif zone.headless and not one.ips:
-        slices = answers.store.slices_of(key) if not answers.options.noendpoints else ()
+    slices = answers.store.slices_of(key) if zone.headless and not one.ips and not answers.options.noendpoints else ()
+    if external is None or not (external.addresses or external.names):
         yield from _steps(chain(_of_endpoints(slices, own, naming), _below(slices, own, naming)), naming.ttl)
+        return
+    if external.addresses:
+        outside = replace(one, ips=external.addresses)
+        yield from _steps(_of_service(outside, (), own, naming), naming.ttl)
+    else:
+        yield [records.cname(own, external.names[0], naming)]
+        for labels in _ports(one.ports):
+            yield list(records.balanced_srv(one, external.names[0], labels, ".".join([*labels, own]), SRV, naming).answer)
+    called = set()
+    for name in (f"{label}.{own}" for s in slices for label, _ in _labelled(s, naming)):
+        if name in called:
+            yield []
+        elif external.addresses:
+            srv = records.at(outside, (), [], SRV, name, naming, ALL).answer
+            yield [*records.addresses(name, naming.ttl, external.addresses), *srv]
+        else:
+            yield [records.cname(name, external.names[0], naming)]
+        called.add(name)
 
 
 def external_pointers(answers: Answers, zone: ExternalZone, called: Callable[[bytes], list[str]], top: Step) -> Iterator[Step]:

@@ -37,7 +37,8 @@ Syntax
     ZONES        else those of the server block.
     apex         the label below which the zone's own names are (dns): a namespace of that name has no names here.
     ttl          seconds, 0 to 3600 (5).
-    headless     endpoints of headless Services have names as they have in the cluster.
+    headless     endpoints of headless Services have names as they have in the cluster; where the Service has external addresses
+                 or a load balancer, they have these.
     hostnames    names that Services ask for.
     resources    kinds whose host names are served, besides.
     fallthrough  what does not exist is for the next plugin, in ZONES or everywhere.
@@ -46,6 +47,7 @@ Metrics
     None of its own.
 
 Differences
+    - Below a Service there are names of ports, and of endpoints with `headless`; in CoreDNS any label has its external addresses.
     - `ttl` is that of all records; the SOA's mail address is hostmaster.ZONE, and its serial the time of the last change.
 
 Examples
@@ -81,7 +83,7 @@ from typing import Any, cast, Protocol
 
 from msgspec.structs import replace
 
-from kdns.cluster import listing, records
+from kdns.cluster import listing, members, records
 from kdns.cluster.answers import Answers, is_reverse
 from kdns.cluster.asked import Asked, of_type, SERVICE, unreached
 from kdns.cluster.balancers import ASKING
@@ -249,20 +251,20 @@ class K8sExternal(Plugin):
         if service is None or not seen or service.alias:
             return records.NOTHING, depends
         naming, external = self._naming[origin], service.external
-        room = query.limit(self.block.udp_size)
-        if external is not None and external.addresses:
+        labels, room = below[:-2], query.limit(self.block.udp_size)
+        slices = cluster.answers.slices(service) if self.options.headless and not service.ips else ()
+        if external is None or not (external.addresses or external.names):
+            there = records.has_endpoints(slices)
+            found = records.at(service, slices, labels, query.type, query.name, naming, room) if there else records.NOTHING
+            return found, depends
+        if len(labels) == 1 and members.called(slices, labels[0], naming, bool, 1)[0]:
+            labels = []  # an endpoint is reached as its Service is
+        if external.addresses:
             outside = replace(service, ips=external.addresses)
-            return records.at(outside, (), below[:-2], query.type, query.name, naming, room), depends
-        if external is not None and external.names:
-            target, labels = external.names[0], below[:-2]
-            if not labels:
-                return Found(True, (records.cname(query.name, target, naming),)), depends
-            return records.balanced_srv(service, target, labels, query.name, query.type, naming), depends
-        if self.options.headless and not service.ips:
-            slices = cluster.answers.slices(service)
-            if records.has_endpoints(slices):
-                return records.at(service, slices, below[:-2], query.type, query.name, naming, room), depends
-        return records.NOTHING, depends
+            return records.at(outside, (), labels, query.type, query.name, naming, room), depends
+        if not labels:
+            return Found(True, (records.cname(query.name, external.names[0], naming),)), depends
+        return records.balanced_srv(service, external.names[0], labels, query.name, query.type, naming), depends
 
     def _pointers(self, name: str, type: int, cluster: Cluster) -> tuple[Found, tuple[Key, ...] | None]:
         prefix = names.reverse_prefix(name)

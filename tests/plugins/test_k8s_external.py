@@ -43,6 +43,31 @@ metadata: {name: db-1, namespace: shop, labels: {kubernetes.io/service-name: db}
 addressType: IPv4
 endpoints: [{addresses: [10.1.0.1], hostname: db-0}, {addresses: [10.1.0.2], hostname: db-1}]
 ports: [{name: sql, port: 5432}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: reached, namespace: shop}
+spec: {clusterIP: None, externalIPs: [192.0.2.11, "2001:db8::11"], ports: [{name: sql, port: 5432}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: reached-1, namespace: shop, labels: {kubernetes.io/service-name: reached}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.0.3], hostname: one}, {addresses: [10.1.0.4]}]
+ports: [{name: sql, port: 5432}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: aliased, namespace: shop}
+spec: {clusterIP: None, type: LoadBalancer, ports: [{name: sql, port: 5432}]}
+status: {loadBalancer: {ingress: [{hostname: LB.cloud.test}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: aliased-1, namespace: shop, labels: {kubernetes.io/service-name: aliased}}
+addressType: IPv4
+endpoints: [{addresses: [10.1.0.5], hostname: one}]
+ports: [{name: sql, port: 5432}]
 """
 ZONES = "example.org 192.0.2.0/24"
 
@@ -69,6 +94,7 @@ def said(generation: Generation, name: str, type: str) -> list[str]:
 
 
 WEB, CLOUD = "web.shop.example.org.", "cloud.shop.example.org."
+REACHED, ALIASED = "reached.shop.example.org.", "aliased.shop.example.org."
 V4 = [f"{WEB} A 192.0.2.1", f"{WEB} A 192.0.2.7"]
 GLUE = [*[f"+{line}" for line in V4], f"+{WEB} AAAA 2001:db8::1"]
 CASES = [
@@ -90,6 +116,16 @@ CASES = [
     ("_http._udp." + CLOUD, "SRV", "", ["NXDOMAIN"]),
     ("db.shop.example.org.", "A", "headless", ["db.shop.example.org. A 10.1.0.1", "db.shop.example.org. A 10.1.0.2"]),
     ("db-0.db.shop.example.org.", "A", "headless", ["db-0.db.shop.example.org. A 10.1.0.1"]),
+    (REACHED, "A", "headless", [f"{REACHED} A 192.0.2.11"]),
+    ("one." + REACHED, "A", "headless", [f"one.{REACHED} A 192.0.2.11"]),
+    ("one." + REACHED, "SRV", "headless",
+     [f"one.{REACHED} SRV 0 50 5432 {REACHED}", f"+{REACHED} A 192.0.2.11", f"+{REACHED} AAAA 2001:db8::11"]),
+    ("10-1-0-4." + REACHED, "AAAA", "headless", [f"10-1-0-4.{REACHED} AAAA 2001:db8::11"]),
+    ("two." + REACHED, "A", "headless", ["NXDOMAIN"]),
+    ("_tcp." + REACHED, "A", "headless", []),
+    ("one." + REACHED, "A", "", ["NXDOMAIN"]),
+    ("one." + ALIASED, "A", "headless", [f"one.{ALIASED} CNAME lb.cloud.test."]),
+    ("_sql._tcp." + ALIASED, "SRV", "headless", [f"_sql._tcp.{ALIASED} SRV 0 100 5432 lb.cloud.test."]),
     ("example.org.", "NS", "", ["example.org. NS ns1.dns.example.org."]),
     ("example.org.", "NS", "apex ns", ["example.org. NS ns1.ns.example.org."]),
     ("dns.example.org.", "A", "", []),
@@ -144,7 +180,7 @@ def test_a_change_is_seen(tmp_path: Path) -> None:
         [V4, ["NXDOMAIN"], ["NXDOMAIN"], ["NXDOMAIN"]],
         [[f"{name} A 192.0.2.5"] for name in asked[:3]] + [[f"{asked[3]} PTR {WEB}"]],
         [["NXDOMAIN"]] * 4,
-        ({}, 1),
+        ({}, 3),  # the name and the addresses that others have
     ) == (before, after, all_said(), (store.outside._at.get("new.example.org.", {}), len(store.outside._at)))
 
 

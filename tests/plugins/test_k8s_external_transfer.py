@@ -77,7 +77,8 @@ def test_what_is_transferred_is_what_is_said(options: str, origin: str, tmp_path
 
 
 NAMES = ["web.shop", "cloud.shop", "inside.shop", "db.shop", "db-0.db.shop", "y.dns", "x.dns", "x.w", "_http._tcp.web.shop",
-         "_http._tcp.cloud.shop", "waits", "api", "shop", "a.b", "lost", "calls", "w", "dns", "ns1.dns"]  # fmt: skip
+         "_http._tcp.cloud.shop", "one.reached.shop", "10-1-0-4.reached.shop", "one.aliased.shop",
+         "waits", "api", "shop", "a.b", "lost", "calls", "w", "dns", "ns1.dns"]  # fmt: skip
 
 
 def test_it_has_what_a_zone_needs(tmp_path: Path) -> None:
