@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
+.PHONY: bytecode setup run test test-compiled test-clients test-lowest test-image test-switch test-peer lint wheel wheel-plain sdist image \
     calls lock audit sbom fuzz bench bench-quick bench-floors bench-manifests bench-reasons bench-plugins bench-cluster bench-pauses \
     bench-pod bench-page soak rollout overload chaos clean
 
@@ -109,11 +109,16 @@ fuzz: setup
 COUNT ?= 1000000
 
 # kdns, as source and compiled, beside its peers over a real API server; a quarter of an hour; Debian's dnsperf, nsd, knot, unbound
-bench bench-quick: setup wheel $(VENV)/.bench
+bench bench-quick: bytecode wheel $(VENV)/.bench
 	rm -rf build/bench
 	$(BIN)/python -m zipfile -e "$$(ls -t dist/kdns-*-cp3*.whl | head -1)" build/bench
+	$(BIN)/python -m compileall -q build/bench
 	$(BIN)/python -m benchmarks.bench --kdns compiled=build/bench $(BENCH)
 bench-quick: BENCH = --quick
+
+# what pip makes of an installed package, too: else each start that is measured translates all of the source
+bytecode: setup
+	$(BIN)/python -m compileall -q kdns
 
 $(VENV)/.bench: $(VENV)/.made
 	$(BIN)/pip install --quiet --editable '.[bench]'
@@ -135,7 +140,7 @@ bench-reasons: setup
 bench-plugins: setup
 	$(BIN)/python -m benchmarks.plugins
 
-bench-cluster: setup
+bench-cluster: bytecode
 	$(BIN)/python -m benchmarks.control_plane
 
 # what holds the event loop up, and for how long

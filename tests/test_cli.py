@@ -258,6 +258,33 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     assert "[]\n" == done.stdout
 
 
+SERVED = """
+import sys
+from kdns.cli import main
+main(["-version"])
+import asyncio
+from kdns.server.run import Server
+
+async def served() -> None:
+    server = Server(sys.argv[1], dns_port=0)
+    await server.start()
+    print(sorted({"_ssl", "_hashlib"} & sys.modules.keys()))
+    await server.stop()
+
+asyncio.run(served())
+import ssl
+print(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).verify_mode.name, asyncio.base_events.sslproto.SSLProtocol.__name__)
+"""
+
+
+def test_openssl_is_imported_where_it_is_used(tmp_path: Path) -> None:
+    """Its 5 MB are a sixth of a resolver for a laptop; asyncio and hashlib would import it in any case."""
+    cluster = f"kubernetes cluster.local {{\n        manifests {ROOT}/zones/cluster.yaml\n    }}"
+    corefile = f". {{\n    bind 127.0.0.1\n    {cluster}\n    forward . 127.0.0.1\n    cache\n    loadbalance\n}}\n"
+    done = subprocess.run([sys.executable, "-c", SERVED, corefile], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert ["[]", "CERT_REQUIRED SSLProtocol"] == done.stdout.splitlines()[-2:], done.stderr
+
+
 @pytest.mark.parametrize(("upstream", "expected"), [("127.0.0.1 tls://127.0.0.1", []), ("https://127.0.0.1", ["h2", "hpack"])])
 def test_http_2_is_imported_where_an_upstream_is_asked_by_it(upstream: str, expected: list[str], tmp_path: Path) -> None:
     corefile = f". {{\n    forward . {upstream}\n}}\n"

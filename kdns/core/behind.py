@@ -48,11 +48,11 @@ class Encryption(Protocol):
     """How listening addresses are encrypted; equal are those that do it in the same way."""
 
     @property
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> "ssl.SSLContext":
         """What a new connection of DNS over TLS is encrypted by; another one once certificates have changed."""
 
     @property
-    def http_context(self) -> ssl.SSLContext:
+    def http_context(self) -> "ssl.SSLContext":
         """The same of DNS over HTTPS: what is spoken inside, which the client is told (ALPN), is another."""
 
 

@@ -156,7 +156,7 @@ class Acceptor:
 
     def __init__(
         self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], connections: Connections,
-        context: Callable[[], ssl.SSLContext | None] = lambda: None,
+        context: "Callable[[], ssl.SSLContext | None]" = lambda: None,
         begin: Callable[[socket.socket, Any], object] | None = None,
     ) -> None:  # fmt: skip
         self._begin = self._begin_slowly if begin is None else begin
@@ -193,7 +193,7 @@ class Acceptor:
         self._beginning.add(task)
         task.add_done_callback(self._begun)
 
-    def _encrypt(self, handshake: _Handshake, context: ssl.SSLContext) -> None:
+    def _encrypt(self, handshake: _Handshake, context: "ssl.SSLContext") -> None:
         if not self._handshakes.opened(handshake):
             handshake.accepted.close()
             return

@@ -116,7 +116,7 @@ class HttpSocket:
 
     def __init__(
         self, sock: socket.socket, answer: "Callable[[web.BaseRequest, HttpConnection], Awaitable[web.Response]]",
-        connections: Connections, most: int = HEAD, context: Callable[[], ssl.SSLContext | None] = lambda: None,
+        connections: Connections, most: int = HEAD, context: "Callable[[], ssl.SSLContext | None]" = lambda: None,
         first: "Callable[[Callable[[], HttpConnection]], asyncio.Protocol]" = lambda make: make(),
     ) -> None:  # fmt: skip
         from aiohttp import web

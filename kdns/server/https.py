@@ -53,7 +53,7 @@ class Https:
         for connection in self._connections:  # that have said nothing yet
             connection.abort()
 
-    def _context(self) -> ssl.SSLContext | None:
+    def _context(self) -> "ssl.SSLContext | None":
         return None if self.listener.encryption is None else self.listener.encryption.http_context
 
     async def _answer(self, request: "web.BaseRequest", connection: HttpConnection) -> "web.Response":

@@ -62,7 +62,7 @@ class Tcp:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # or the kernel would keep megabytes of each connection
             sock.setsockopt(socket.SOL_SOCKET, option, ROOM)
 
-    def _context(self) -> ssl.SSLContext | None:
+    def _context(self) -> "ssl.SSLContext | None":
         encryption = self.listener.encryption
         return encryption.context if encryption is not None and self.listener.stream is Transport.TLS else None
 

@@ -21,7 +21,7 @@ class Http1:
     """The connections to one upstream; `idle` seconds unused close one. `authority` is how requests name the upstream."""
 
     def __init__(
-        self, address: tuple[str, int], source: str, idle: float, context: ssl.SSLContext, server_name: str, authority: str
+        self, address: tuple[str, int], source: str, idle: float, context: "ssl.SSLContext", server_name: str, authority: str
     ) -> None:
         connector = aiohttp.TCPConnector(
             ssl=context, limit=CONNECTIONS, keepalive_timeout=idle, local_addr=(source, 0) if source else None

@@ -237,7 +237,7 @@ class Https:
     """
 
     def __init__(
-        self, address: tuple[str, int], source: str, idle: float, age: float, reuse: Reuse, context: ssl.SSLContext,
+        self, address: tuple[str, int], source: str, idle: float, age: float, reuse: Reuse, context: "ssl.SSLContext",
         server_name: str, method: str,
     ) -> None:  # fmt: skip
         self.address, self.source, self.context, self.server_name = address, source, context, server_name or address[0]

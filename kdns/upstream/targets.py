@@ -70,7 +70,7 @@ class Tls(NamedTuple):
         files = [Path(path).stat() for path in (self.cert, self.key, self.ca) if path]
         return self._replace(stamps=tuple((stat.st_mtime_ns, stat.st_size) for stat in files))
 
-    def context(self, protocols: Sequence[str] = ()) -> ssl.SSLContext:
+    def context(self, protocols: Sequence[str] = ()) -> "ssl.SSLContext":
         """With protocols that may be spoken inside (ALPN); OSError (ssl.SSLError is one) where a file is not what it should be."""
         context = ssl.create_default_context(cafile=self.ca or None)
         if protocols:

@@ -23,7 +23,7 @@ CONNECT = 5.0  # seconds that a connection may take to be had
 
 
 async def opened(
-    protocol: Callable[[], asyncio.Protocol], address: tuple[str, int], source: str, tls: ssl.SSLContext | None, server_name: str
+    protocol: Callable[[], asyncio.Protocol], address: tuple[str, int], source: str, tls: "ssl.SSLContext | None", server_name: str
 ) -> UpstreamError | None:
     """Open a connection; why it could not be had, or None. What must be in a certificate is the name, else the address."""
     try:
@@ -126,7 +126,7 @@ class Streams:
 
     def __init__(
         self, address: tuple[str, int], source: str, idle: float, age: float, keep: int, reuse: Reuse,
-        tls: ssl.SSLContext | None = None, server_name: str = "",
+        tls: "ssl.SSLContext | None" = None, server_name: str = "",
     ) -> None:  # fmt: skip
         self.address, self.source, self.tls, self.server_name = address, source, tls, server_name
         self._idle, self._age, self._keep, self._reuse = idle, age, keep, reuse

@@ -68,7 +68,7 @@ class Exclusion:
 class Upstream(Kept):
     """A server that questions are forwarded to, with its sockets and its health."""
 
-    def __init__(self, target: Target, terms: Terms, tallies: Tallies, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, target: Target, terms: Terms, tallies: Tallies, context: "ssl.SSLContext | None" = None) -> None:
         self.target, self.name, self._encrypted = target, str(target), target.encrypted
         self.latency = 0.0  # seconds, smoothed; 0: not known yet
         self.exclusions: list[Exclusion] = []  # whoever takes the upstream out has one of its own here
@@ -83,7 +83,7 @@ class Upstream(Kept):
         self._closed = False
         tallies.states[self.name] = self._state
 
-    def _dialled(self, context: ssl.SSLContext | None, server_name: str) -> "Streams | Https":
+    def _dialled(self, context: "ssl.SSLContext | None", server_name: str) -> "Streams | Https":
         """Its connections."""
         address, terms, reuse = (self.target.host, self.target.port), self._terms, self._tallies.reuse
         if self.target.scheme == "https":

@@ -6,7 +6,6 @@ objects alone: the same manifests always give the same cluster. No I/O, no clock
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from hashlib import blake2b
 from ipaddress import ip_network, IPv4Network, IPv6Network
 
 from kdns.cluster.endpoints import family_of, Groups, key_of, slices_of_groups
@@ -23,6 +22,11 @@ from kdns.cluster.objects import (
     TargetRef,
 )
 from kdns.dns import names
+
+try:
+    from _blake2 import blake2b  # what hashlib has, but for OpenSSL, with which it comes: that is 3 MB
+except ImportError:
+    from hashlib import blake2b
 
 Ranges = tuple[IPv4Network | IPv6Network, ...]  # of ClusterIPs; the first one's family is the cluster's primary one
 
@@ -166,13 +170,18 @@ def cluster_ips(services: Collection[ServiceObject], of: Ranges, taken: Iterable
     return out
 
 
+def digest(name: str) -> bytes:
+    """16 octets that follow from a name: what a cluster draws by chance is drawn from them."""
+    return blake2b(name.encode(), digest_size=16).digest()
+
+
 def free_address(name: str, network: IPv4Network | IPv6Network, used: set[bytes], kept: Collection[int] = ()) -> bytes | None:
     """An address that follows from a name, or the next one that is free; None where the network is full.
 
     Neither the first nor, of IPv4, the last of the network is given away, nor those `kept` by their place in it.
     """
     size, base, width = network.num_addresses, int(network.network_address), network.max_prefixlen // 8
-    start = int.from_bytes(blake2b(name.encode(), digest_size=16).digest(), "big") % size
+    start = int.from_bytes(digest(name), "big") % size
     for at in (i % size for i in range(start, start + min(size, len(used) + len(kept) + 3))):
         address = (base + at).to_bytes(width, "big")
         if at and (at != size - 1 or width == 16) and at not in kept and address not in used:

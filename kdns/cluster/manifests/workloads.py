@@ -6,11 +6,10 @@ is left as it is, and Pods that a selector finds count as replicas. No I/O, no c
 
 import re
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 
 from msgspec import field, Struct
 
-from kdns.cluster.manifests.controllers import free_address, Ranges, ranges
+from kdns.cluster.manifests.controllers import digest, free_address, Ranges, ranges
 from kdns.cluster.objects import Metadata, PodCondition, PodIP, PodObject, PodSpec, PodStatus
 from kdns.dns import names
 
@@ -89,7 +88,7 @@ class Pods:
         """A node and an address of each family."""
         key = f"{pod.metadata.namespace}/{pod.metadata.name}"
         if self._nodes and not pod.spec.nodeName:
-            pod.spec.nodeName = self._nodes[int.from_bytes(_digest(key)[:4], "big") % len(self._nodes)]
+            pod.spec.nodeName = self._nodes[int.from_bytes(digest(key)[:4], "big") % len(self._nodes)]
         found = []
         for network in self._of:
             address = free_address(f"Pod {key}", network, self._used)
@@ -164,8 +163,4 @@ def _generated(base: str, of: str) -> str:
 
 
 def _letters(of: str, count: int) -> str:
-    return "".join(_LETTERS[octet % len(_LETTERS)] for octet in _digest(of)[:count])
-
-
-def _digest(of: str) -> bytes:
-    return blake2b(of.encode(), digest_size=16).digest()
+    return "".join(_LETTERS[octet % len(_LETTERS)] for octet in digest(of)[:count])
