@@ -3,6 +3,7 @@
 files.py          files that plugins read, and their changes
 lines.py          lines of the log on their way to standard output
 expressions/      questions about a query, in a language
+prompt.py         a Future that lets whoever waits go on at once
 singleflight.py   one question under way for many who ask it
 explained.py      queries that are explained to a person
 metrics.py        counters, gauges and histograms

@@ -23,7 +23,7 @@ from kdns.dns.query import Address
 from kdns.server import doh
 from kdns.server.accept import client, Connections
 from kdns.server.http import HEAD, IDLE, place_of, READ
-from kdns.server.in_flight import InFlight, outcome
+from kdns.server.in_flight import InFlight, outcome, Stepped
 
 STREAMS = 100  # requests of a connection that are under way at once
 NOISE = 200  # frames that ask for nothing, between answers
@@ -73,7 +73,7 @@ class Http2Connection(asyncio.Protocol):
         self._http2 = http2
         self._loop = asyncio.get_running_loop()
         self._requests: dict[int, doh.Request] = {}  # that are not whole, by stream
-        self._in_flight: dict[int, asyncio.Task[Reply]] = {}
+        self._in_flight: dict[int, Stepped[Reply]] = {}
         self._unsent: dict[int, bytes] = {}  # replies, or the rest of them, for which the client gives no room
         self._weight = 0  # octets that wait in memory
         self._unread = b""
@@ -194,21 +194,21 @@ class Http2Connection(asyncio.Protocol):
             return
         coro = listener.reply(wire, self._peer, self._local, listener.stream)
         made = self._http2.in_flight.start(coro, listener.server)
-        if isinstance(made, asyncio.Task):
+        if isinstance(made, Stepped):
             self._in_flight[stream] = made
             self._moved = True
             made.add_done_callback(partial(self._answered, stream))
         else:
             self._reply(stream, made)
 
-    def _answered(self, stream: int, task: "asyncio.Task[Reply]") -> None:
+    def _answered(self, stream: int, made: Stepped[Reply]) -> None:
         """A late reply."""
         if self._in_flight.pop(stream, None) is None or self._transport.is_closing():
             return
-        if task.cancelled():
+        if made.cancelled():
             self._refuse(stream, doh.Refused(503, "too many queries wait"))
         else:
-            self._reply(stream, outcome(task))
+            self._reply(stream, outcome(made))
         self._send()
 
     def _reply(self, stream: int, reply: Reply) -> None:

@@ -1,22 +1,22 @@
 """Queries in flight: how a miss is started, and how many may wait.
 
-Most coroutines that answer a query never wait, and a Task for each would cost more than the answer. So a coroutine takes its
-first step at once: on Python 3.12 in an eager Task; on 3.11 in the hands of `_Standin`, which asyncio believes to be the
-current Task, and which hands over to a real one only where the coroutine waits. `asyncio.timeout`, `wait_for`, `TaskGroup`,
-`current_task` and cancellation work as in a Task.
+Most coroutines that answer a query never wait or wait for an upstream's reply alone, and a Task for each would cost more than
+the answer. So a coroutine is stepped by hand (`Stepped`), the first time at once, and again as soon as there is a reply
+(`Prompt`). asyncio believes what steps it to be the current Task; where the coroutine waits for anything else, that hands
+over to a real one. `asyncio.timeout`, `wait_for`, `TaskGroup`, `current_task` and cancellation work as in a Task.
 """
 
 import asyncio
 import contextvars
 import logging
-import sys
 import time
 from asyncio.tasks import _enter_task, _leave_task
 from collections import Counter
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from kdns.core.generation import MOST_IN_FLIGHT
+from kdns.core.prompt import Prompt
 
 log = logging.getLogger(__name__)
 PATIENCE = 2.0  # seconds that a query may wait before it makes room for others: as long as *forward* waits for an upstream
@@ -33,13 +33,13 @@ class InFlight:
     def __init__(self, limit: int = MOST_IN_FLIGHT) -> None:
         self.limit = limit
         self.dropped = Counter[str]()  # by listening address, as metrics name it
-        self._tasks: dict[asyncio.Task[Any], float] = {}  # since when
+        self._waiting: dict[Stepped[Any], float] = {}  # since when
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._waiting)
 
-    def start(self, coro: Coroutine[Any, Any, T], server: str = "") -> "T | asyncio.Task[T] | None":
-        """The reply where the coroutine does not wait (None is silence), or else the Task that will have it.
+    def start(self, coro: Coroutine[Any, Any, T], server: str = "") -> "T | Stepped[T] | None":
+        """The reply where the coroutine does not wait (None is silence), or else what will have it.
 
         To be called from a callback of the loop, not from a Task. Never raises.
         """
@@ -50,85 +50,144 @@ class InFlight:
         except Exception:
             log.exception("a query could not be answered")
             return None
-        if isinstance(made, asyncio.Task):
+        if isinstance(made, Stepped):
             now = time.monotonic()
-            if len(self._tasks) >= self.limit:
+            if len(self._waiting) >= self.limit:
                 self.dropped[server] += 1
-                oldest = next(iter(self._tasks))
-                if now - self._tasks[oldest] < PATIENCE:
+                oldest = next(iter(self._waiting))
+                if now - self._waiting[oldest] < PATIENCE:
                     made.cancel()
                     return made
-                del self._tasks[oldest]
+                del self._waiting[oldest]
                 oldest.cancel()
-            self._tasks[made] = now
+            self._waiting[made] = now
             made.add_done_callback(self._done)
         return made
 
     def has_room(self) -> bool:
         """Whether one that waits would not be dropped."""
-        return len(self._tasks) < self.limit or time.monotonic() - next(iter(self._tasks.values())) >= PATIENCE
+        return len(self._waiting) < self.limit or time.monotonic() - next(iter(self._waiting.values())) >= PATIENCE
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task, None)
+    def _done(self, made: "Stepped[Any]") -> None:
+        self._waiting.pop(made, None)
 
     async def ended(self, timeout: float) -> None:
         """Wait until all that are in flight now have ended, at most so many seconds; the rest is cancelled."""
-        tasks = list(self._tasks)
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=timeout)
-        for task in late:
-            task.cancel()
+        left = set(self._waiting)
+        over = asyncio.get_running_loop().create_future()
+
+        def one(made: "Stepped[Any]") -> None:
+            left.discard(made)
+            if not left and not over.done():
+                over.set_result(None)
+
+        for each in list(left):
+            each.add_done_callback(one)
+        if left:
+            await asyncio.wait((over,), timeout=timeout)
+        for each in list(left):
+            each.cancel()
 
 
-def outcome(task: asyncio.Task[T]) -> T | None:
-    """What a Task that is done came to; None where it was cancelled or failed, which is logged."""
-    if task.cancelled():
+def outcome(made: "Stepped[T] | asyncio.Task[T]") -> T | None:
+    """What came of it, once it is done; None where it was cancelled or failed, which is logged."""
+    if made.cancelled():
         return None
-    error = task.exception()
+    error = made.exception()
     if error is not None:
         log.error("a query could not be answered", exc_info=error)
         return None
-    return task.result()
+    return made.result()
 
 
-if sys.version_info >= (3, 12):
-
-    def start(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> T | asyncio.Task[T]:
-        """The result of a coroutine that does not wait, or the Task that will have it."""
-        task = asyncio.Task(coro, loop=loop, eager_start=True)
-        return task.result() if task.done() else task
-
-else:
-
-    def start(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> T | asyncio.Task[T]:
-        """The result of a coroutine that does not wait, or the Task that will have it."""
-        context = contextvars.copy_context()
-        standin = _Standin()
-        _enter_task(loop, standin)  # type: ignore[arg-type]
-        try:
-            waits_for = context.run(coro.send, None)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        finally:
-            _leave_task(loop, standin)  # type: ignore[arg-type]
-        task = standin.task = loop.create_task(_Rest(coro, waits_for), context=context)
-        for _ in range(standin.cancels):
-            task.cancel()
-        return task
+def start(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> "T | Stepped[T]":
+    """The result of a coroutine that does not wait, or what will have it. What it raises at once is raised here."""
+    stepped = Stepped(loop, coro)
+    stepped.step()
+    return stepped.result() if stepped.done() else stepped
 
 
-class _Standin:
-    """The current Task of a coroutine's first step. Whoever keeps it gets to the Task through it."""
+class Stepped(Generic[T]):
+    """A coroutine that is stepped by hand until it ends or becomes a Task. Its callbacks are called as soon as it is done.
 
-    __slots__ = ("__weakref__", "cancels", "task")
+    Whoever keeps it as the current Task gets to the Task through it.
+    """
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[Any] | None = None
+    __slots__ = (
+        "__weakref__", "_callbacks", "_context", "_coro", "_error", "_loop", "_over", "_result", "_waits_for", "cancels", "task"
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> None:
+        self._loop, self._coro, self._context = loop, coro, contextvars.copy_context()
+        self._waits_for: Prompt[Any] | None = None
+        self._callbacks: list[Callable[[Stepped[T]], None]] = []
+        self._over = False
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self.task: asyncio.Task[T] | None = None
         self.cancels = 0
 
+    def step(self) -> None:
+        """Go on until the coroutine waits or ends."""
+        if self.task is not None:  # which goes on by itself
+            return
+        loop = self._loop
+        try:
+            _enter_task(loop, self)  # type: ignore[arg-type]
+        except RuntimeError:  # in the middle of a Task's step
+            loop.call_soon(self.step)
+            return
+        self._waits_for = None
+        try:
+            waits_for = self._context.run(self._coro.send, None)
+        except StopIteration as end:
+            self._over, self._result = True, end.value
+        except (Exception, asyncio.CancelledError) as error:
+            self._over, self._error = True, error
+        finally:
+            _leave_task(loop, self)  # type: ignore[arg-type]
+        if self._over:
+            self._tell()
+        elif isinstance(waits_for, Prompt) and waits_for.go_on is None and not self.cancels:
+            waits_for._asyncio_future_blocking = False  # taken, as a Task would say
+            self._waits_for, waits_for.go_on = waits_for, self.step
+        else:
+            self._hand_over(waits_for)
+
+    def _hand_over(self, waits_for: Any) -> None:
+        """It waits for what is no reply of an upstream, or is cancelled: from here on it is a Task."""
+        task = self.task = self._loop.create_task(_Rest(self._coro, waits_for), context=self._context)
+        for _ in range(self.cancels):
+            task.cancel()
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._error = asyncio.CancelledError()
+        elif (error := task.exception()) is not None:
+            self._error = error
+        else:
+            self._result = task.result()
+        self._over = True
+        self._tell()
+
+    def _tell(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(self)
+
+    def add_done_callback(self, callback: "Callable[[Stepped[T]], None]") -> None:
+        """Call it when this is done: at that moment, or where that has passed in the next turn of the loop."""
+        if self._over:
+            self._loop.call_soon(callback, self)
+        else:
+            self._callbacks.append(callback)
+
     def cancel(self, msg: Any = None) -> bool:
+        waits_for, self._waits_for = self._waits_for, None
+        if waits_for is not None:
+            waits_for.go_on, waits_for._asyncio_future_blocking = None, True
+            self._hand_over(waits_for)
         if self.task is not None:
             return self.task.cancel(msg)
         self.cancels += 1
@@ -144,7 +203,21 @@ class _Standin:
         return self.cancels
 
     def done(self) -> bool:
-        return self.task is not None and self.task.done()
+        return self._over
+
+    def cancelled(self) -> bool:
+        return isinstance(self._error, asyncio.CancelledError)
+
+    def exception(self) -> BaseException | None:
+        """What it raised, once it is done."""
+        return self._error
+
+    def result(self) -> T:
+        """What it came to, once it is done."""
+        if self._error is not None:
+            raise self._error
+        result: T = self._result  # type: ignore[assignment]
+        return result
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.task, name)

@@ -22,7 +22,7 @@ from kdns.core.listener import Listener, Messages, Reply
 from kdns.core.served import Served
 from kdns.dns.query import Address, Transport
 from kdns.server.accept import Acceptor, client, Connections, room
-from kdns.server.in_flight import InFlight, outcome
+from kdns.server.in_flight import InFlight, outcome, Stepped
 from kdns.server.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -226,10 +226,10 @@ class _Connection(asyncio.BufferedProtocol):
         if begun is None or isinstance(begun, bytes):
             return begun
         if isinstance(begun, Messages):
-            made: Reply | asyncio.Task[Reply] = begun
+            made: Reply | Stepped[Reply] = begun
         else:
             made = server.in_flight.start(begun, listener.server)
-        if isinstance(made, asyncio.Task):
+        if isinstance(made, Stepped):
             self._in_flight += 1
             server.connections.waits(self)
             made.add_done_callback(self._answered)
@@ -258,9 +258,9 @@ class _Connection(asyncio.BufferedProtocol):
         self._server.connections.waits(self)
         self._server.loop.create_task(write()).add_done_callback(self._answered)
 
-    def _answered(self, task: "asyncio.Task[Reply]") -> None:
+    def _answered(self, made: "Stepped[Reply] | asyncio.Task[Reply]") -> None:
         self._in_flight -= 1
-        reply = outcome(task)
+        reply = outcome(made)
         if self._transport.is_closing():
             return
         if isinstance(reply, Messages):

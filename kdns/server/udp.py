@@ -23,7 +23,7 @@ from kdns.core.listener import Listener, Messages, Reply
 from kdns.core.served import Served
 from kdns.dns.query import Address, Transport
 from kdns.server.backlog import Backlog, is_near, Share, whose
-from kdns.server.in_flight import InFlight, outcome
+from kdns.server.in_flight import InFlight, outcome, Stepped
 from kdns.server.sockets import ask_for_addresses, asked_of, Control, has_more, turn_away
 
 try:
@@ -102,7 +102,7 @@ class Udp:
             return begun
         assert not isinstance(begun, Messages)  # over UDP there is one
         made = self._in_flight.start(begun, self.listener.server)
-        if not isinstance(made, asyncio.Task):
+        if not isinstance(made, Stepped):
             return made if isinstance(made, bytes) else None
         self._waiting += 1
         made.add_done_callback(partial(self._answered, route))
@@ -115,9 +115,9 @@ class Udp:
             return self._v6_head + octets[:16] + bytes(4)
         return self._v4_head + octets[4:8] + bytes(8)
 
-    def _answered(self, route: Route, task: "asyncio.Task[Reply]") -> None:
+    def _answered(self, route: Route, made: Stepped[Reply]) -> None:
         self._waiting -= 1
-        reply = outcome(task)
+        reply = outcome(made)
         if isinstance(reply, bytes):
             self._send(reply, route)
 

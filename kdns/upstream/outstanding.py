@@ -8,10 +8,11 @@ import asyncio
 import os
 from collections.abc import Iterator
 
+from kdns.core.prompt import Prompt
 from kdns.dns.types import FORMERR, NOTIMP, OPCODE, QR, REFUSED, SERVFAIL
 from kdns.errors import NoReply, Spoofed, UpstreamError
 
-Replied = asyncio.Future[bytes]
+Replied = Prompt[bytes]
 BARE = frozenset((FORMERR, SERVFAIL, NOTIMP, REFUSED))  # codes of replies that may come without the question
 
 
@@ -47,7 +48,7 @@ class Outstanding:
         id = fresh_id()
         while id in self._questions:
             id = fresh_id()
-        replied: Replied = asyncio.get_running_loop().create_future()
+        replied: Replied = Prompt(loop=asyncio.get_running_loop())
         self._questions[id] = (replied, question, expires)
         return id, replied
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from kdns.core.prompt import Prompt
 from kdns.server import in_flight as in_flight_module
-from kdns.server.in_flight import InFlight, outcome, start
+from kdns.server.in_flight import InFlight, outcome, start, Stepped
 
 
 async def run(coro: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
@@ -24,9 +25,17 @@ async def run(coro: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
 
     loop.call_soon(begin)
     result = await made
-    if isinstance(result, asyncio.Task):
-        return False, await asyncio.wait_for(result, 20)
+    if isinstance(result, Stepped):
+        return False, await ended(result)
     return True, result
+
+
+async def ended(made: "Stepped[Any]") -> Any:
+    """What a coroutine that waits comes to."""
+    over = asyncio.Event()
+    made.add_done_callback(lambda _: over.set())
+    await asyncio.wait_for(over.wait(), 20)
+    return made.result()
 
 
 async def nothing() -> str:
@@ -154,7 +163,7 @@ def test_nobody_is_current_after() -> None:
 
         asyncio.get_running_loop().call_soon(begin)
         current, made = await seen
-        assert "later" == await made
+        assert "later" == await ended(made)
         return current
 
     assert asyncio.run(check()) is None
@@ -210,17 +219,17 @@ def test_cancelled_before_its_second_step() -> None:
 
     async def check() -> list[bool]:
         loop = asyncio.get_running_loop()
-        made: asyncio.Future[list[asyncio.Task[None]]] = loop.create_future()
+        made: asyncio.Future[list[Stepped[None]]] = loop.create_future()
 
         def begin() -> None:
             tasks = [start(loop, coro) for coro in (waits(), sleeps())]
-            assert all(isinstance(task, asyncio.Task) for task in tasks)
+            assert all(isinstance(task, Stepped) for task in tasks)
             loop.call_soon(lambda: [task.cancel() for task in tasks])  # type: ignore[union-attr]
             made.set_result(tasks)  # type: ignore[arg-type]
 
         loop.call_soon(begin)
         tasks = await made
-        await asyncio.wait(tasks)
+        await asyncio.gather(*map(ended, tasks), return_exceptions=True)
         return [task.cancelled() for task in tasks]
 
     assert [True, True] == asyncio.run(check())
@@ -244,17 +253,120 @@ def test_cancelled_at_once(wait: float) -> None:
 
         def begin() -> None:
             task = start(loop, sleeps())
-            assert isinstance(task, asyncio.Task)
+            assert isinstance(task, Stepped)
             task.cancel()
             made.set_result(task)
 
         loop.call_soon(begin)
         task = await made
-        await asyncio.wait([task])
+        await asyncio.gather(ended(task), return_exceptions=True)
         return bool(task.cancelled())
 
     assert asyncio.run(check()) is True
     assert ["finally"] == seen
+
+
+def begun(*coros: Coroutine[Any, Any, Any]) -> "asyncio.Future[list[Any]]":
+    """What `start` says of coroutines, from a callback of the loop."""
+    loop = asyncio.get_running_loop()
+    made: asyncio.Future[list[Any]] = loop.create_future()
+    loop.call_soon(lambda: made.set_result([start(loop, coro) for coro in coros]))
+    return made
+
+
+async def asks(prompt: "Prompt[str]") -> str:
+    try:
+        said = await prompt
+    except ValueError as error:
+        said = str(error)
+    task = asyncio.current_task()
+    assert task is not None and not task.done()
+    return said
+
+
+def test_a_reply_is_no_turn_of_the_loop() -> None:
+    """Whoever waits for a `Prompt` alone is done when that has its result, and so are the callbacks."""
+
+    async def check() -> tuple[list[str], Any]:
+        prompt: Prompt[str] = Prompt(loop=asyncio.get_running_loop())
+        (made,) = await begun(asks(prompt))
+        seen: list[str] = []
+        made.add_done_callback(lambda made: seen.append(made.result()))
+
+        def reply() -> None:
+            prompt.set_result("reply")
+            seen.append("set")
+
+        asyncio.get_running_loop().call_soon(reply)
+        await asyncio.sleep(0)
+        return seen, made.task
+
+    assert (["reply", "set"], None) == asyncio.run(check())
+
+
+def test_a_reply_set_in_the_middle_of_a_task() -> None:
+    """asyncio knows one current Task: the other goes on in the next turn."""
+
+    async def check() -> str:
+        prompt: Prompt[str] = Prompt(loop=asyncio.get_running_loop())
+        (made,) = await begun(asks(prompt))
+        prompt.set_result("reply")
+        assert not made.done()
+        return str(await ended(made))
+
+    assert "reply" == asyncio.run(check())
+
+
+def test_no_reply() -> None:
+    async def check() -> str:
+        prompt: Prompt[str] = Prompt(loop=asyncio.get_running_loop())
+        (made,) = await begun(asks(prompt))
+        prompt.set_exception(ValueError("no reply"))
+        return str(await ended(made))
+
+    assert "no reply" == asyncio.run(check())
+
+
+def test_two_wait_for_one_reply() -> None:
+    async def check() -> list[str]:
+        prompt: Prompt[str] = Prompt(loop=asyncio.get_running_loop())
+        made = await begun(asks(prompt), asks(prompt))
+        asyncio.get_running_loop().call_soon(prompt.set_result, "reply")
+        return await asyncio.gather(*map(ended, made))
+
+    assert ["reply", "reply"] == asyncio.run(check())
+
+
+@pytest.mark.parametrize("replied", [False, True])
+def test_cancelled_while_it_waits_for_a_reply(replied: bool) -> None:
+    """Even where the reply came just then, as in any Task."""
+
+    async def check() -> tuple[bool, bool]:
+        prompt: Prompt[str] = Prompt(loop=asyncio.get_running_loop())
+        (made,) = await begun(asks(prompt))
+        if replied:
+            prompt.set_result("reply")  # from a Task: it goes on in the next turn
+        made.cancel()
+        await asyncio.gather(ended(made), return_exceptions=True)
+        return made.cancelled(), prompt.cancelled()
+
+    assert (True, not replied) == asyncio.run(check())
+
+
+def test_a_reply_and_then_something_else() -> None:
+    async def both(prompt: "Prompt[str]") -> str:
+        said = await asks(prompt)
+        async with asyncio.timeout(20):
+            await asyncio.sleep(0)
+        return said
+
+    async def check() -> str:
+        prompt: Prompt[str] = Prompt(loop=asyncio.get_running_loop())
+        (made,) = await begun(both(prompt))
+        asyncio.get_running_loop().call_soon(prompt.set_result, "reply")
+        return str(await ended(made))
+
+    assert "reply" == asyncio.run(check())
 
 
 @pytest.mark.parametrize(
