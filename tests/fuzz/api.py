@@ -30,6 +30,18 @@ _every = [one for some in resources(Selection(pods=True, pod_names=True, zones=T
 LISTED = 0x80  # in the first octet
 
 
+class Bugs(logging.Handler):
+    """What the log tells of errors of kdns's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.told.append(record.getMessage())
+
+
 class Api:
     dear = 100
     bound, bound_by_octet = Cost(20_000, 4 << 20), Cost(300, 5000)
@@ -52,14 +64,12 @@ class Api:
         return seeds
 
     async def prepare(self) -> None:
-        self._bugs: list[str] = []
-        self._listens = logging.Handler()
-        self._listens.emit = lambda record: self._bugs.append(record.getMessage()) if record.exc_info else None  # type: ignore
-        logging.getLogger(reflector.__name__).addHandler(self._listens)
+        self._bugs = Bugs()
+        logging.getLogger(reflector.__name__).addHandler(self._bugs)
         logging.getLogger("kdns.cluster.apiserver").propagate = False
 
     async def end(self) -> None:
-        logging.getLogger(reflector.__name__).removeHandler(self._listens)
+        logging.getLogger(reflector.__name__).removeHandler(self._bugs)
         logging.getLogger("kdns.cluster.apiserver").propagate = True
 
     def make(self) -> bytes:
@@ -88,7 +98,7 @@ class Api:
             await following.run()
         except asyncio.CancelledError:
             pass
-        assert [] == self._bugs, self._bugs.pop()
+        assert [] == self._bugs.told, self._bugs.told.pop()
         for table in (store.services, store.slices, store.namespaces, store.pods):
             for o in table.values():
                 sound(o)

@@ -15,6 +15,7 @@ from kdns.server.load import load
 from tests.fuzz.judging import Cost
 from tests.fuzz.mutation import changed_text
 from tests.support import ROOT
+from tests.support.configured import is_served
 
 FIELD = ROOT / "tests" / "corefiles"
 ODD = (
@@ -34,7 +35,7 @@ class Corefiles:
     def __init__(self, rnd: Random) -> None:
         self._rnd = rnd
         self._seeds = [path.read_text() for path in sorted(FIELD.iterdir()) if path.suffix != ".json"]
-        served = [name for name in plugins.ORDER if _is_served(name)]
+        served = [name for name in plugins.ORDER if is_served(name)]
         options = sorted({option for name in served for option in names_of(plugins.load(name).table)})
         self._words = [*ODD, *plugins.ORDER, *served, *options]
 
@@ -57,10 +58,3 @@ class Corefiles:
                 assert line.isprintable(), f"not to be shown: {line!r}"
         finally:
             await generation.close()
-
-
-def _is_served(name: str) -> bool:
-    try:
-        return bool(plugins.load(name))
-    except CorefileError:
-        return False

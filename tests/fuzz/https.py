@@ -16,9 +16,9 @@ from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
 from tests.fuzz.judging import Cost
 from tests.fuzz.mutation import mutated
+from tests.fuzz.streams import said
 from tests.support.stage import known, listener, question
 
-PATIENCE = 10.0  # seconds for a connection
 TYPE = "application/dns-message"
 WIRE = question("www.example.org.")
 
@@ -53,19 +53,7 @@ class Requests:
         return PREFACE + mutated(self._rnd, self._frames)
 
     async def judge(self, octets: bytes) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            cut = len(octets) // 3
-            for piece in (octets[:cut], octets[cut:]):
-                writer.write(piece)
-                await asyncio.sleep(0)
-            writer.write_eof()
-            async with asyncio.timeout(PATIENCE):
-                await reader.read(-1)
-        except ConnectionError:
-            pass  # it was closed with something unread
-        finally:
-            writer.transport.abort()
+        await said(self._port, octets)
         assert [] == self._raised, f"raised: {self._raised}"
 
 

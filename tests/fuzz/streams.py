@@ -15,7 +15,7 @@ from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
 from tests.fuzz.judging import Cost
 from tests.fuzz.mutation import mutated
-from tests.support.stage import known, listener, question
+from tests.support.stage import framed, known, listener, question
 
 PATIENCE = 10.0  # seconds for a connection
 
@@ -27,8 +27,8 @@ class Streams:
     def __init__(self, rnd: Random) -> None:
         self._rnd = rnd
         queries = [question(name, type, id) for id, name in enumerate(("a.b.", "www.example.org.", ".")) for type in (1, 28, 252)]
-        framed = [len(query).to_bytes(2, "big") + query for query in queries]
-        self._seeds = [*framed, b"".join(framed), framed[0] * 50]
+        each = [framed(query) for query in queries]
+        self._seeds = [*each, b"".join(each), each[0] * 50]
 
     async def prepare(self) -> None:
         self._in_flight = InFlight()
@@ -45,24 +45,28 @@ class Streams:
         return mutated(self._rnd, self._seeds)
 
     async def judge(self, octets: bytes) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            cut = len(octets) // 3
-            for piece in (octets[:cut], octets[cut:]):
-                writer.write(piece)
-                await asyncio.sleep(0)
-            writer.write_eof()
-            async with asyncio.timeout(PATIENCE):
-                replies = _messages(await reader.read(-1))
-        except ConnectionError:
-            return  # it was closed with something unread
-        finally:
-            writer.transport.abort()
         ids = [message[:2] for message in _messages(octets)]
-        for reply in replies:
+        for reply in _messages(await said(self._port, octets)):
             assert reply[:2] in ids, "a reply to nothing"
             ids.remove(reply[:2])
             dns.message.from_wire(reply)
+
+
+async def said(port: int, octets: bytes) -> bytes:
+    """What comes back over TCP of octets in two pieces, and the end; nothing where the connection is closed with some unread."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        cut = len(octets) // 3
+        for piece in (octets[:cut], octets[cut:]):
+            writer.write(piece)
+            await asyncio.sleep(0)
+        writer.write_eof()
+        async with asyncio.timeout(PATIENCE):
+            return await reader.read(-1)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.transport.abort()
 
 
 def _messages(octets: bytes) -> list[bytes]:

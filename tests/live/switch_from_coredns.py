@@ -30,7 +30,7 @@ from kdns.testing.ports import free_ports
 from tests.live.test_golden_live import differences, Row, rows, seen
 from tests.support import ROOT, TOWN
 from tests.support.control_plane.plane import ControlPlane, until
-from tests.support.mapped import upstream
+from tests.support.upstreams import of_one_address, upstreams
 
 COREFILE = """.:{port} {{
     bind 127.0.0.1
@@ -149,7 +149,7 @@ def cluster(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
     for file in ("10-seeds", "20-kinds", "30-crowd"):
         plane.api.apply(TOWN / f"{file}.yaml")
     (above,) = free_ports(1)
-    with upstream(above, "192.0.2.1"):
+    with upstreams({above: of_one_address("192.0.2.1")}):
         cluster = Cluster(plane, tmp_path_factory.mktemp("switch"), above)
         with cluster.serving("kdns"):  # until the controllers are done
             deadline = time.monotonic() + 30

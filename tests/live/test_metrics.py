@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from kdns.testing.ports import free_ports
 from tests.support.control_plane.plane import ControlPlane
 from tests.support.deploying import DEPLOY
-from tests.support.mapped import upstream
 from tests.support.processes import comes_to, endpoint_slice, Kdns, pod, service, ZONE
+from tests.support.upstreams import of_one_address, upstreams
 
 COREFILE = """
 .:$port {
@@ -119,7 +119,7 @@ def text(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("metrics")
     up, nobody = free_ports(2)
     values = {"kubeconfig": plane.kubeconfig("dns"), "upstream": up, "nobody": nobody}
-    with upstream(up, "192.0.2.1"), Kdns(COREFILE, folder, **values) as kdns:
+    with upstreams({up: of_one_address("192.0.2.1")}), Kdns(COREFILE, folder, **values) as kdns:
         comes_to([], kdns.unready)
         provoke(plane, kdns)
         return kdns._get("/metrics")[1]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.peer import upstream
 from tests.peer.case import Case, cases
 from tests.peer.questions import Reply
 from tests.peer.servers import Stage
 from tests.peer.standing import alike
+from tests.peer.upstream import Script
 from tests.support import ROOT
+from tests.support.upstreams import upstreams
 
 CASES = [pytest.param(case, id=f"{table}: {case.name}") for table, case in cases()]
 
@@ -61,7 +62,7 @@ def test_kdns_check_against_coredns(kubeconfig: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_answers(case: Case, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     stage = Stage(case, tmp_path, request.getfixturevalue("kubeconfig") if case.cluster else "")
-    with upstream.serving(list(stage.place.upstreams.values())):
+    with upstreams({port: Script(n) for n, port in enumerate(stage.place.upstreams.values(), 1)}):
         theirs, their_log = found(stage, "coredns")
         ours, our_log = found(stage, "kdns")
     wrong = [unlike(text, theirs[text], ours[text]) for text in case.asks if case.runs == ("coredns", "kdns")]

@@ -5,16 +5,11 @@
     192.0.2.n for A at the n-th upstream of a Corefile, 2001:db8::n for AAAA where the name begins with "six".
 """
 
-import asyncio
-import contextlib
-import threading
-from collections.abc import Iterator
-
 import dns.flags
 import dns.rdataclass
 import dns.rdatatype
 
-from kdns.testing.upstream import answer, Asked, FakeUpstream, Step
+from kdns.testing.upstream import answer, Asked, Step
 
 
 class Script:
@@ -75,27 +70,3 @@ class Script:
         flags = "QR RD RA TC" if asked.transport == "udp" else "QR RD RA"
         every = [] if asked.transport == "udp" else [f"{asked.name} 300 IN A 192.0.3.{n}" for n in range(1, 61)]
         return answer(asked, *every, flags=flags)
-
-
-@contextlib.contextmanager
-def serving(ports: list[int]) -> Iterator[None]:
-    """Upstreams on ports of 127.0.0.1, in a thread."""
-    began, end = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        async with contextlib.AsyncExitStack() as running:
-            for n, port in enumerate(ports, 1):
-                await running.enter_async_context(FakeUpstream(Script(n), port=port))
-            began.set()
-            await end.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert began.wait(10)
-        yield
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join()
-        loop.close()

@@ -18,31 +18,8 @@ from kdns.errors import KdnsError
 from kdns.plugins.admin import desk
 from kdns.server.run import Server
 from tests.support.running import Client, serving
-
-MANIFESTS = """
-apiVersion: v1
-kind: Namespace
-metadata: {name: prod}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: prod}
-spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}], selector: {app: web}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: db, namespace: prod}
-spec: {clusterIP: None, ports: [{name: sql, port: 5432}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: db-1, namespace: prod, labels: {kubernetes.io/service-name: db}}
-addressType: IPv4
-ports: [{name: sql, port: 5432}]
-endpoints:
-- {addresses: [10.244.0.1], hostname: db-0}
-- {addresses: [10.244.0.2], hostname: db-1, conditions: {ready: false}}
-"""
+from tests.support.small_cluster import MANIFESTS
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -60,14 +37,6 @@ def on(corefile: str, work: Callable[[Server, Client], Any]) -> Any:
             return await work(server, client)
 
     return asyncio.run(run())
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(5000):
-        if holds():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never was so")
 
 
 async def asked(path: Path, **request: Any) -> list[dict[str, Any]]:
@@ -236,7 +205,7 @@ def test_explain_of_manifests(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     remedy = f"ask for {name.replace('https', 'http')}, or add the port to spec.ports"
     assert f"{name} does not exist: {why}; {remedy}" == first
     assert "objects    service  prod/web" in rest
-    assert ["at", f"{tmp_path}/town.yaml:6"] in [line.split() for line in rest]
+    assert ["at", f"{tmp_path}/town.yaml:1"] in [line.split() for line in rest]
     assert 0 == cli.main([*words, "--json"])
     assert "NXDOMAIN" == json.loads(capsys.readouterr().out)["code"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kdns import plugins
-from tests.support.configured import generation_of, in_block, refused
+from tests.support.configured import generation_of, in_block, is_served, refused
 
 COREFILE = """\
 . {
@@ -49,11 +49,4 @@ def test_what_has_no_effect_is_a_note(line: str) -> None:
 
 def test_each_word_of_coredns_is_served_or_says_what_to_do() -> None:
     there = {*plugins.INSTEAD, *plugins.WITHOUT_EFFECT}
-    assert [] == [name for name in plugins.ORDER if name not in there and not _is_served(name)]
-
-
-def _is_served(name: str) -> bool:
-    try:
-        return bool(plugins.load(name))
-    except plugins.CorefileError:
-        return False
+    assert [] == [name for name in plugins.ORDER if name not in there and not is_served(name)]

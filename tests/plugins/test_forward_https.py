@@ -1,7 +1,6 @@
 """*forward* to https:// upstreams: what it asks, what it makes of what comes back, and unbound as a judge."""
 
 import asyncio
-import os
 import shutil
 import ssl
 import subprocess
@@ -19,13 +18,14 @@ from aiohttp import web
 
 from kdns.core.generation import Generation
 from kdns.dns.query import Transport
-from kdns.plugins.forward import Forward
 from kdns.server.load import load
 from kdns.upstream import https
 from kdns.upstream.upstream import Upstream
+from tests.plugins.test_forward import plugin, serving, why
 from tests.support.certificates import certificate
 from tests.support.configured import answers, ask, in_block
 from tests.support.https_upstream import address, Asked, GoAway, honest, HttpsUpstream, Reset, Said, Script, Step
+from tests.support.waiting import until
 
 UNBOUND = shutil.which("unbound") or shutil.which("unbound", path="/usr/sbin")
 
@@ -48,35 +48,8 @@ def corefile(port: int, folder: Path, options: str = "", name: str = "") -> str:
     return in_block(f"forward . https://127.0.0.1{name}:{port} {{\ntls {folder}/dns.example.crt\n{options}\n}}")
 
 
-@asynccontextmanager
-async def serving(text: str) -> AsyncIterator[Generation]:
-    """A generation of a Corefile; once it is closed, no descriptor of it is left."""
-    before = len(os.listdir("/proc/self/fd"))
-    generation = load(text)
-    generation.metrics.registry()
-    try:
-        yield generation
-    finally:
-        await generation.close()
-    await until(lambda: len(os.listdir("/proc/self/fd")) == before)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never was so")
-
-
 def upstream(generation: Generation) -> Upstream:
-    plugin = generation.blocks[0].named("forward")[0]
-    assert isinstance(plugin, Forward)
-    return plugin.upstreams[0]
-
-
-def why(message: dns.message.Message) -> list[str]:
-    return [f"{option.code} {option.text}" for option in message.options if isinstance(option, dns.edns.EDEOption)]
+    return plugin(generation).upstreams[0]
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
@@ -232,7 +205,7 @@ async def over_http1(context: ssl.SSLContext, answer: Answer = say, port: int = 
         return await answer(request, asked[-1])
 
     context.set_alpn_protocols(["http/1.1"])
-    speaking = web.Server(respond)
+    speaking = web.Server(respond, handler_cancellation=True)
     server = await asyncio.get_running_loop().create_server(speaking, "127.0.0.1", port, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1], asked

@@ -1,7 +1,7 @@
 """*forward* to host names: whom it asks for their addresses, when again, and what it does while that fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from kdns.upstream.targets import Host
 from kdns.upstream.upstream import Upstream
 from tests.support.certificates import certificate
 from tests.support.configured import answers, ask, in_block
+from tests.support.waiting import until
 
 
 @asynccontextmanager
@@ -47,14 +48,6 @@ def names(generation: Generation) -> list[str]:
 
 def why(message: dns.message.Message) -> list[str]:
     return [str(option.text) for option in message.options if isinstance(option, dns.edns.EDEOption)]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never was so")
 
 
 def resolving_to(*records: str) -> Script:

@@ -72,13 +72,19 @@ ports: [{name: sql, port: 5432}]
 ZONES = "example.org 192.0.2.0/24"
 
 
-def serving(folder: Path, options: str = "", zones: str = ZONES) -> Generation:
-    (folder / "all.yaml").write_text(MANIFESTS)
-    external = f"k8s_external {zones} {{\n{options}\n}}" if options else f"k8s_external {zones}"
-    generation = generation_of(f". {{\nkubernetes cluster.local {{\nmanifests {folder}/all.yaml\n}}\n{external}\n}}")
-    (source,) = [plugin.source for _, plugin in generation.blocks[0].plugins if hasattr(plugin, "source")]
-    asyncio.run(source.start())
+def started(folder: Path, options: str = "", manifests: str = MANIFESTS, cluster: str = "", more: str = "") -> Generation:
+    """Of manifests: `options` are those of k8s_external, `cluster` those of kubernetes; `more` are other plugins."""
+    (folder / "all.yaml").write_text(manifests)
+    generation = generation_of(
+        f". {{\nkubernetes cluster.local {{\nmanifests {folder}/all.yaml\n{cluster}\n}}\n"
+        f"k8s_external {ZONES} {{\n{options}\n}}\n{more}\n}}"
+    )
+    asyncio.run(source_of(generation).start())
     return generation
+
+
+def source_of(generation: Generation) -> Any:
+    return generation.blocks[0].named("kubernetes")[0].source  # type: ignore[attr-defined]
 
 
 def said(generation: Generation, name: str, type: str) -> list[str]:
@@ -146,11 +152,11 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "type", "options", "expected"), CASES)
 def test_what_a_name_says(name: str, type: str, options: str, expected: list[str], tmp_path: Path) -> None:
-    assert expected == said(serving(tmp_path, options), name, type)
+    assert expected == said(started(tmp_path, options), name, type)
 
 
 def test_the_soa(tmp_path: Path) -> None:
-    (line,) = said(serving(tmp_path), "example.org.", "SOA")
+    (line,) = said(started(tmp_path), "example.org.", "SOA")
     assert ["example.org.", "SOA", "ns1.dns.example.org.", "hostmaster.example.org."] == line.split()[:4]
 
 
@@ -163,8 +169,8 @@ def object_of(addresses: list[str], asked: str = "") -> Any:
 
 
 def test_a_change_is_seen(tmp_path: Path) -> None:
-    generation = serving(tmp_path, "hostnames")
-    (store,) = [plugin.store for _, plugin in generation.blocks[0].plugins if hasattr(plugin, "store")]
+    generation = started(tmp_path, "hostnames")
+    store = source_of(generation).store
     asked = [WEB, "new.example.org.", "below.new.example.org.", "5.2.0.192.in-addr.arpa."]
 
     def all_said() -> list[list[str]]:
@@ -186,16 +192,10 @@ def test_a_change_is_seen(tmp_path: Path) -> None:
 
 def test_a_namespace_that_is_hidden_and_shown(tmp_path: Path) -> None:
     """By its labels, which names and pointers depend on."""
-    (tmp_path / "all.yaml").write_text(MANIFESTS)
-    generation = generation_of(
-        f". {{\nkubernetes cluster.local {{\nmanifests {tmp_path}/all.yaml\nnamespace_labels shown=yes\n}}\n"
-        "k8s_external example.org 192.0.2.0/24\n}"
-    )
-    (source,) = [plugin.source for _, plugin in generation.blocks[0].plugins if hasattr(plugin, "source")]
-    asyncio.run(source.start())
+    generation = started(tmp_path, cluster="namespace_labels shown=yes")
     found = []
     for labels in ((), (("shown", "yes"),), ()):
-        source.store.put(Namespace("shop", labels))
+        source_of(generation).store.put(Namespace("shop", labels))
         found.append((said(generation, WEB, "A"), said(generation, "1.2.0.192.in-addr.arpa.", "PTR")))
     hidden = (["NXDOMAIN"], ["NXDOMAIN"])
     assert [hidden, (V4, [f"1.2.0.192.in-addr.arpa. PTR {WEB}"]), hidden] == found
@@ -209,7 +209,7 @@ def test_what_is_no_address_is_passed_over() -> None:
 def test_nothing_is_kept_where_nobody_wants_it(tmp_path: Path) -> None:
     (tmp_path / "all.yaml").write_text(MANIFESTS)
     generation = generation_of(f". {{\nkubernetes cluster.local {{\nmanifests {tmp_path}/all.yaml\n}}\n}}")
-    (source,) = [plugin.source for _, plugin in generation.blocks[0].plugins if hasattr(plugin, "source")]
+    source = source_of(generation)
     asyncio.run(source.start())
     assert {None} == {service.external for service in source.store.services.values()}
 

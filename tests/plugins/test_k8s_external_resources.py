@@ -12,8 +12,9 @@ from kdns.core.explanation import explain
 from kdns.core.generation import Generation
 from kdns.dns import names
 from kdns.dns.query import Edns, Query
-from tests.plugins.test_k8s_external import said
-from tests.support.configured import generation_of, refused
+from tests.plugins import test_k8s_external as services
+from tests.plugins.test_k8s_external import said, source_of
+from tests.support.configured import refused
 
 MANIFESTS = """
 apiVersion: networking.k8s.io/v1
@@ -93,17 +94,7 @@ ALL = "resources Ingress HTTPRoute GRPCRoute TLSRoute"
 
 
 def started(folder: Path, options: str, cluster: str = "") -> Generation:
-    (folder / "all.yaml").write_text(MANIFESTS)
-    generation = generation_of(
-        f". {{\nkubernetes cluster.local {{\nmanifests {folder}/all.yaml\n{cluster}\n}}\n"
-        f"k8s_external example.org {{\n{options}\n}}\n}}"
-    )
-    asyncio.run(source_of(generation).start())
-    return generation
-
-
-def source_of(generation: Generation) -> Any:
-    return generation.blocks[0].named("kubernetes")[0].source  # type: ignore[attr-defined]
+    return services.started(folder, options, MANIFESTS, cluster)
 
 
 CASES = [

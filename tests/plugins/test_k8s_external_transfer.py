@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import dns.message
 import dns.rdatatype
@@ -14,10 +13,10 @@ from kdns.core.generation import Generation
 from kdns.dns.query import Query
 from kdns.dns.types import AXFR
 from tests.plugins.test_k8s_external import MANIFESTS as SERVICES
-from tests.plugins.test_k8s_external import object_of
+from tests.plugins.test_k8s_external import object_of, source_of, started
 from tests.plugins.test_k8s_external_resources import MANIFESTS as ENTRANCES
 from tests.plugins.test_transfer import messages, zone_of
-from tests.support.configured import ask, generation_of
+from tests.support.configured import ask
 
 OPTIONS = ["", "headless", "headless\nhostnames", "hostnames\nresources Ingress HTTPRoute GRPCRoute TLSRoute\napex shop"]
 CORNERS = """
@@ -37,17 +36,7 @@ spec: {type: LoadBalancer, externalIPs: [192.0.2.78], ports: [{port: 80}]}
 
 
 def serving(folder: Path, options: str) -> Generation:
-    (folder / "all.yaml").write_text("\n---".join((SERVICES, ENTRANCES, CORNERS)))
-    generation = generation_of(
-        f". {{\nkubernetes cluster.local {{\nmanifests {folder}/all.yaml\n}}\n"
-        f"k8s_external example.org 192.0.2.0/24 {{\n{options}\n}}\ntransfer {{\nto *\n}}\n}}"
-    )
-    asyncio.run(source_of(generation).start())
-    return generation
-
-
-def source_of(generation: Generation) -> Any:
-    return generation.blocks[0].named("kubernetes")[0].source  # type: ignore[attr-defined]
+    return started(folder, options, "\n---".join((SERVICES, ENTRANCES, CORNERS)), more="transfer {\nto *\n}")
 
 
 def transferred(generation: Generation, origin: str) -> dns.versioned.Zone:

@@ -1,6 +1,5 @@
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import dns.asyncquery
@@ -19,6 +18,7 @@ from kdns.server.load import load
 from kdns.server.run import Server
 from kdns.upstream.upstream import Exclusion
 from tests.support.configured import in_block, refused
+from tests.support.waiting import until
 
 CLIENT, LOCAL = Address("127.0.0.1", 55953), Address("127.0.0.1", 53)
 
@@ -65,15 +65,6 @@ def detected(plugin: Loop) -> list[dict[str, str]]:
     """The labels of what the metric shows as looping."""
     families = plugin.block.metrics.registry().collect()
     return [sample.labels for family in families if family.name == "kdns_loop_detected" for sample in family.samples]
-
-
-async def until(it_is_so: Callable[[], bool]) -> None:
-    """Wait for it, two seconds at most."""
-    for _ in range(2000):
-        if it_is_so():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it took too long")
 
 
 def excluded(forward: Forward) -> list[str]:

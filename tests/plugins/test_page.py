@@ -22,37 +22,19 @@ from kdns.server.run import Server
 from kdns.testing.upstream import address, FakeUpstream
 from tests.support.configured import in_block
 from tests.support.running import Client, serving
+from tests.support.small_cluster import MANIFESTS
 
-MANIFESTS = """
+TOWN = f"""{MANIFESTS}---
 apiVersion: v1
 kind: Service
-metadata: {name: web, namespace: prod}
-spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}], selector: {app: web}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: db, namespace: prod}
-spec: {clusterIP: None, ports: [{name: sql, port: 5432}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: staging}
-spec: {type: ExternalName, externalName: example.com}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: db-1, namespace: prod, labels: {kubernetes.io/service-name: db}}
-addressType: IPv4
-ports: [{name: sql, port: 5432}]
-endpoints:
-- {addresses: [10.244.0.1], hostname: db-0}
-- {addresses: [10.244.0.2], hostname: db-1, conditions: {ready: false}}
+metadata: {{name: web, namespace: staging}}
+spec: {{type: ExternalName, externalName: example.com}}
 ---
 apiVersion: v1
 kind: Pod
-metadata: {name: web-1, namespace: prod, labels: {app: web}}
-spec: {containers: [{name: c, image: c}]}
-status: {phase: Running, podIP: 127.0.0.1, podIPs: [{ip: 127.0.0.1}], conditions: [{type: Ready, status: "True"}]}
+metadata: {{name: web-1, namespace: prod, labels: {{app: web}}}}
+spec: {{containers: [{{name: c, image: c}}]}}
+status: {{phase: Running, podIP: 127.0.0.1, podIPs: [{{ip: 127.0.0.1}}], conditions: [{{type: Ready, status: "True"}}]}}
 """
 ZONE = "cluster.local"
 HEAD = b"\0\0\1\0\0\1\0\0\0\0\0\0"  # of a query: one question
@@ -62,7 +44,7 @@ Get = Callable[..., Awaitable[tuple[int, Any]]]
 @pytest.fixture
 def corefile(tmp_path: Path, free_port: int) -> str:
     """A Corefile, with `MORE` for what a test wants besides."""
-    (tmp_path / "town.yaml").write_text(MANIFESTS)
+    (tmp_path / "town.yaml").write_text(TOWN)
     zones = f"{ZONE} in-addr.arpa"
     kubernetes = f"kubernetes {zones} {{\nmanifests {tmp_path}/town.yaml\npods verified\nfallthrough in-addr.arpa\n}}\n"
     return f".:0 {{\nbind 127.0.0.1\npage 127.0.0.1:{free_port}\n{kubernetes}loadbalance\nMORE\n}}\n"

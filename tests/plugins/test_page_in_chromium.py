@@ -14,32 +14,13 @@ import kdns.testing
 from kdns.plugins.page import onlooker
 from kdns.testing.ports import free_port
 from tests.support.browser import Browser, missing
+from tests.support.small_cluster import MANIFESTS
 
 if missing():
     if os.environ.get("CI") == "true":
         pytest.fail(f"there is no browser: install {missing()}", pytrace=False)
     pytest.skip(f"there is no browser: install {missing()}", allow_module_level=True)
 
-MANIFESTS = """
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: prod}
-spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}], selector: {app: web}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: db, namespace: prod}
-spec: {clusterIP: None, ports: [{name: sql, port: 5432}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: db-1, namespace: prod, labels: {kubernetes.io/service-name: db}}
-addressType: IPv4
-ports: [{name: sql, port: 5432}]
-endpoints:
-- {addresses: [10.244.0.1], hostname: db-0}
-- {addresses: [10.244.0.2], hostname: db-1, conditions: {ready: false}}
-"""
 NAMES = (
     "web.prod.svc.cluster.local.", "api.example.com.prod.svc.cluster.local.",
     r"\<img\032src=x\032onerror=alert\(1\)>.prod.svc.cluster.local.",

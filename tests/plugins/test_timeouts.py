@@ -4,11 +4,11 @@ import asyncio
 import math
 from typing import Any
 
-import dns.message
 import pytest
 
 from tests.support.configured import generation_of, in_block, listener_of, refused
 from tests.support.running import serving
+from tests.support.stage import framed, question
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,6 @@ def test_what_is_refused(options: str, expected: str) -> None:
     assert expected == refused(in_block(f"timeouts {{\n{options}\n}}"))
 
 
-def framed(id: int) -> bytes:
-    wire = dns.message.make_query("example.org", "A", id=id).to_wire()
-    return len(wire).to_bytes(2, "big") + wire
-
-
 async def replies(port: int, *groups: int) -> list[int]:
     """The ids of the replies on one connection until it ends, so many questions asked at once each time."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -49,7 +44,7 @@ async def replies(port: int, *groups: int) -> list[int]:
     try:
         async with asyncio.timeout(20):
             for count in groups:
-                writer.write(b"".join(framed(len(ids) + n) for n in range(1, count + 1)))
+                writer.write(framed(*(question("example.org", id=len(ids) + n) for n in range(1, count + 1))))
                 for _ in range(count):
                     message = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
                     ids.append(int.from_bytes(message[:2], "big"))

@@ -76,6 +76,7 @@ def test_clients(client: str, stage: Any, pair: Pair, authority: Authority, free
     command, expected = commands(free_port, authority.root.cert)[client]
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
+
     async def run() -> str:
         async with serving(encrypted(free_port, pair)):
             process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

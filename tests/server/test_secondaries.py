@@ -18,6 +18,8 @@ from tests.support.running import serving
 from tests.support.secondaries import changes, cluster, DIG, dig, PROGRAMS, secondary
 
 SERVICES = 300
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_cluster_s_zone_is_taken_over_while_it_changes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (PROGRAMS[name] and DIG):

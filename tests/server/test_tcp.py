@@ -17,9 +17,9 @@ from kdns.dns.response import Response, RRset
 from kdns.server import tcp
 from kdns.server.in_flight import InFlight
 from kdns.server.sockets import listen
-from tests.support.stage import addresses, Answer, Hearing, known, listener, question, slow, who
+from tests.support.stage import addresses, Answer, framed, Hearing, known, listener, question, slow, who
+from tests.support.waiting import PATIENCE, until
 
-PATIENCE = 30.0  # seconds, for what comes at once
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -45,20 +45,9 @@ def serve(
     return asyncio.run(run())
 
 
-def framed(*wires: bytes) -> bytes:
-    return b"".join(struct.pack("!H", len(wire)) + wire for wire in wires)
-
-
 async def read(reader: asyncio.StreamReader) -> bytes:
     size = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), PATIENCE), "big")
     return await asyncio.wait_for(reader.readexactly(size), PATIENCE)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for what is bound to come, however slow this machine is."""
-    async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
@@ -449,7 +438,7 @@ def test_rotation_is_replayed() -> None:
     assert ({"10.0.0.1", "10.0.0.2", "10.0.0.3"}, 3) == serve(rotates, body)
 
 
-def test_replies_of_one_read_leave_in_one_write() -> None:
+def test_replies_of_one_read_leave_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
 
     async def body(served: tcp.Tcp, port: int) -> Any:
@@ -457,7 +446,12 @@ def test_replies_of_one_read_leave_in_one_write() -> None:
         await until(lambda: bool(served.mine))
         (connection,) = served.mine
         write = connection._write
-        connection._write = lambda octets: (writes.append(len(octets)), write(octets))  # type: ignore
+
+        def counted(octets: bytes) -> None:
+            writes.append(len(octets))
+            write(octets)
+
+        monkeypatch.setattr(connection, "_write", counted)
         writer.write(framed(*(question(f"n{i % 3}.test.", id=i) for i in range(tcp.AT_ONCE))))
         for _ in range(tcp.AT_ONCE):
             await read(reader)
@@ -467,7 +461,7 @@ def test_replies_of_one_read_leave_in_one_write() -> None:
     assert 1 == len(writes)
 
 
-def test_late_replies_that_nobody_takes_end_the_connection() -> None:
+def test_late_replies_that_nobody_takes_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many queries may wait for one thing, and be answered at one moment: what that takes is bounded."""
     most = 0
 
@@ -488,7 +482,7 @@ def test_late_replies_that_nobody_takes_end_the_connection() -> None:
                 write(octets)
                 most = max(most, connection._transport.get_write_buffer_size())
 
-            connection._transport.write = weighed  # type: ignore[method-assign]
+            monkeypatch.setattr(connection._transport, "write", weighed)
             release.set()
             await until(lambda: not served.mine)
             return len(served.connections)

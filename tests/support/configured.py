@@ -8,6 +8,7 @@ import dns.message
 import dns.rdatatype
 import pytest
 
+from kdns import plugins
 from kdns.core.block import Block
 from kdns.core.generation import Generation
 from kdns.core.listener import Listener
@@ -80,6 +81,15 @@ def refused(corefile: str) -> str:
     with pytest.raises(CorefileError) as caught:
         load(corefile)
     return str(caught.value)
+
+
+def is_served(plugin: str) -> bool:
+    """May a Corefile have a plugin of this name, with an effect or without?"""
+    try:
+        plugins.load(plugin)
+    except CorefileError:
+        return False
+    return True
 
 
 def in_block(line: str) -> str:

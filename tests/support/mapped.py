@@ -11,23 +11,20 @@
 - `/etc/coredns` is the folder.
 """
 
-import asyncio
 import contextlib
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dns.message
 import dns.query
-import dns.rdatatype
 import yaml
 
 from kdns.testing.ports import free_ports
-from kdns.testing.upstream import answer, Asked, FakeUpstream, Step
 from tests.support import ROOT
 from tests.support.control_plane.rest import Object
 from tests.support.processes import Kdns, said
+from tests.support.upstreams import of_one_address, upstreams
 
 MANIFESTS = ROOT / "zones" / "cluster.yaml"
 HTTP = ("health", "ready", "prometheus")
@@ -69,13 +66,12 @@ def mapped(
         path.write_text(text)
     here = Here(folder)
     text = here.mapped(corefile)
-    with contextlib.ExitStack() as running:
-        for n, port in enumerate(here.upstreams.values(), 1):
-            running.enter_context(upstream(port, f"192.0.2.{n}"))
-        server = Mapped(text, folder, here.ports)
-        server.port = here.ports.get("53") or next(iter(here.ports.values()))
-        server.http = here.http
-        yield running.enter_context(server)
+    scripts = {port: of_one_address(f"192.0.2.{n}") for n, port in enumerate(here.upstreams.values(), 1)}
+    server = Mapped(text, folder, here.ports)
+    server.port = here.ports.get("53") or next(iter(here.ports.values()))
+    server.http = here.http
+    with upstreams(scripts), server:
+        yield server
 
 
 class Here:
@@ -142,30 +138,3 @@ class Here:
     @staticmethod
     def _option(line: str) -> str:
         return re.sub(r"lameduck \S+", "lameduck 100ms", line)
-
-
-@contextlib.contextmanager
-def upstream(port: int, address: str) -> Iterator[None]:
-    """An upstream on a port of 127.0.0.1, in a thread: any name has one address."""
-
-    def script(asked: Asked) -> list[Step]:
-        is_a = asked.message.question[0].rdtype == dns.rdatatype.A
-        return [answer(asked, *([f"{asked.name} 60 IN A {address}"] if is_a else []))]
-
-    began, end = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        async with FakeUpstream(script, port=port):
-            began.set()
-            await end.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert began.wait(10)
-        yield
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join()
-        loop.close()

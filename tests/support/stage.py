@@ -132,6 +132,11 @@ def question(name: str, type: int = 1, id: int = 7) -> bytes:
     return struct.pack("!6H", id, 0x0100, 1, 0, 0, 0) + names.wire(name) + struct.pack("!HH", type, 1)
 
 
+def framed(*wires: bytes) -> bytes:
+    """Messages as they go over TCP, each with its length before it."""
+    return b"".join(len(wire).to_bytes(2, "big") + wire for wire in wires)
+
+
 def addresses(reply: bytes) -> list[str]:
     """The rdata of the answer, judged by dnspython."""
     return [rdata.to_text() for rrset in dns.message.from_wire(reply).answer for rdata in rrset]

@@ -12,7 +12,8 @@ from kdns.dns import names
 from kdns.testing import faults
 from kdns.testing.apiserver import FakeApiServer
 from tests.cluster.apiserver.test_reflector import BUSY
-from tests.cluster.apiserver.test_source import source, until
+from tests.cluster.apiserver.test_source import source
+from tests.support.waiting import until
 
 INGRESS = {
     "metadata": {"name": "web", "namespace": "shop"}, "spec": {"rules": [{"host": "web.example.org"}]},
@@ -42,7 +43,7 @@ def test_each_kind_is_followed() -> None:
             await of.start()
             assert {one.key: one for one in (WEB, EDGE, API, TLS)} == of.store.entrances
             api.delete("httproutes", "shop/api")
-            api.put("httproutes", route("api", "")) # asks for nothing
+            api.put("httproutes", route("api", ""))  # asks for nothing
             api.put("ingresses", {**INGRESS, "status": {}})
             await until(lambda: of.store.entrances["shop/web Ingress"].external.addresses == (), "changed")
             await until(lambda: "shop/api HTTPRoute" not in of.store.entrances, "gone")

@@ -35,7 +35,8 @@ from kdns.testing import faults
 from kdns.testing.apiserver import Exchange, FakeApiServer, Fault
 from kdns.testing.messages import bookmark_event
 from tests.cluster.apiserver.test_reflector import service
-from tests.cluster.apiserver.test_source import kubeconfig, source, until
+from tests.cluster.apiserver.test_source import kubeconfig, source
+from tests.support.waiting import until
 
 # ---------------------------------------------------------------- pages
 

@@ -30,19 +30,13 @@ from kdns.testing.apiserver import FakeApiServer, Fault
 from kdns.testing.ports import free_ports
 from tests.cluster.apiserver.test_reflector import BUSY, QUICK, service, slice_
 from tests.support.control_plane.plane import control_plane_or_skip, ControlPlane
+from tests.support.waiting import until
 
 
 def source(
     connection: Connection, startup_timeout: float = 0.3, timing: Timing = QUICK, metrics: Metrics | None = None, **selection: Any
 ) -> ApiServer:
     return ApiServer(connection, Selection(**selection), Store(), startup_timeout=startup_timeout, timing=timing, metrics=metrics)
-
-
-async def until(holds: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not after {timeout} s"
-        await asyncio.sleep(0.005)
 
 
 # ---------------------------------------------------------------- what is missing
@@ -481,7 +475,7 @@ def test_a_real_server_goes_and_comes_back(plane: ControlPlane) -> None:
         await asyncio.to_thread(plane.start_apiserver)
         await asyncio.to_thread(plane.api.delete, "Service", "default/one")
         await asyncio.to_thread(plane.api.apply, [real("two", "10.96.1.2")])
-        await until(lambda: "default/two" in of.store.services and "default/one" not in of.store.services, "changes", 5.0)
+        await until(lambda: "default/two" in of.store.services and "default/one" not in of.store.services, "changes")
         await until(lambda: of.why_not() is None, "no trouble")
         await of.close()
 
