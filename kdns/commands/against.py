@@ -20,6 +20,7 @@ import dns.rdatatype
 
 from kdns.commands.corefiles import at_work
 from kdns.commands.lines import progress
+from kdns.config.values import host_port
 from kdns.core.files import read_text
 from kdns.core.generation import Generation
 from kdns.core.listener import Listener
@@ -68,12 +69,9 @@ async def compared(text: str, filename: str, server: str, questions: str = "") -
 
 def _address(text: str) -> Address:
     """`10.96.0.10`, `10.96.0.10:53`, `[::1]:53`, `::1`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
-        host, port = text, "53"
     try:
-        ip_address(host.strip("[]"))
-        return Address(host.strip("[]"), int(port))
+        host, port = host_port(text, 53)
+        return Address(str(ip_address(host)), port)
     except ValueError:
         raise KdnsError(f"--against {text}: an IP address is expected, and perhaps a port, as in 10.96.0.10:53") from None
 

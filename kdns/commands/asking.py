@@ -1,5 +1,6 @@
 """Asking a running server over its *admin* socket, and showing what it says."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,20 +28,39 @@ def parser(command: str, description: str) -> Parser:
 
 def replies(path: str | None, **asked: Any) -> Iterator[dict[str, Any]]:
     """What the server says, one thing after the other; KdnsError where there is none, or it says that something is wrong."""
-    path = path or os.environ.get("KDNS_SOCKET") or PATH
+    path = _path(path)
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(path)
-            sock.sendall(json.dumps(asked).encode() + b"\n")
         except OSError as error:
             why = error.strerror or str(error)
             raise KdnsError(f"cannot ask at {path}: {why}; a Corefile says where its server listens for this: admin PATH") from None
-        with sock.makefile("rb") as lines:
-            for line in lines:
-                said = json.loads(line)
-                if "error" in said:
-                    raise KdnsError(one_line(said["error"]))
-                yield said
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it may have said why it does not listen
+                sock.sendall(json.dumps(asked).encode() + b"\n")
+            with sock.makefile("rb") as lines:
+                for line in lines:
+                    said = json.loads(line)
+                    if "error" in said:
+                        raise KdnsError(one_line(said["error"]))
+                    yield said
+        except (OSError, ValueError):
+            raise _ended(path) from None
+
+
+def reply(path: str | None, **asked: Any) -> dict[str, Any]:
+    """The one thing that the server says; KdnsError as of `replies`."""
+    for said in replies(path, **asked):
+        return said
+    raise _ended(_path(path))
+
+
+def _path(given: str | None) -> str:
+    return given or os.environ.get("KDNS_SOCKET") or PATH
+
+
+def _ended(path: str) -> KdnsError:
+    return KdnsError(f"the server at {path} ended before it had answered")
 
 
 def show(lines: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kdns.commands.asking import BOLD, DIM, outline, parser, replies, show, styled
+from kdns.commands.asking import BOLD, DIM, outline, parser, reply, show, styled
 from kdns.commands.corefiles import at_work, laboratory
 from kdns.commands.lines import progress
 from kdns.core.explanation import explain, FOREVER, question
@@ -26,7 +26,7 @@ def run(words: list[str]) -> int:
     if given.manifests:
         told = asyncio.run(_of_manifests(given.manifests, given.name, given.type, client))
     else:
-        told = next(replies(given.socket, command="explain", name=given.name, type=given.type, client=client))
+        told = reply(given.socket, command="explain", name=given.name, type=given.type, client=client)
     if given.json:
         print(json.dumps(told))
     else:

@@ -2,7 +2,7 @@
 
 import json
 
-from kdns.commands.asking import parser, replies
+from kdns.commands.asking import parser, reply
 
 
 def run(words: list[str]) -> int:
@@ -10,7 +10,7 @@ def run(words: list[str]) -> int:
     flags = parser("flush", "Forget what the memo and caches keep of a name.")
     flags.add_argument("name", metavar="NAME")
     given = flags.read(words)
-    (told,) = replies(given.socket, command="flush", name=given.name)
+    told = reply(given.socket, command="flush", name=given.name)
     said = f"{told['flushed']}: {told['replies']} replies and {told['answers']} answers forgotten"
     print(json.dumps(told) if given.json else said)
     return 0

@@ -160,6 +160,7 @@ def test_what_is_not_known_yet_is_not_compared(monkeypatch: pytest.MonkeyPatch) 
     ("server", "questions", "why"),
     [
         ("dns.example:53", "", "--against dns.example:53: an IP address is expected, and perhaps a port, as in 10.96.0.10:53"),
+        ("192.0.2.1:99999", "a", "--against 192.0.2.1:99999: an IP address is expected, and perhaps a port, as in 10.96.0.10:53"),
         ("192.0.2.1", "a b c", "questions:1: 'a b c' is no question: a name, and perhaps a type"),
         ("192.0.2.1", "a NONSENSE", "questions:1: 'a NONSENSE' is no question: a name, and perhaps a type"),
         ("192.0.2.1", "", "no plugin here has names of its own to ask for: give a file of questions after the server"),

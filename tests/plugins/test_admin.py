@@ -224,6 +224,35 @@ def test_where_no_server_listens(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "No such file or directory; a Corefile says where its server listens for this: admin PATH" in capsys.readouterr().err
 
 
+def test_who_asks_while_too_many_do_is_told_so(corefile: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def work(server: Server, client: Client) -> Any:
+        waiting = [await asyncio.open_unix_connection(str(tmp_path / "s")) for _ in range(desk.MOST)]
+        status = await asyncio.to_thread(cli.main, ["explain", "a", "--socket", str(tmp_path / "s")])
+        for _, writer in waiting:
+            writer.close()
+        return status
+
+    assert 1 == on(corefile, work)
+    assert "kdns: 8 are being answered already: ask again in a moment\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", [b"", b'{"sente'])
+@pytest.mark.parametrize("command", ["explain", "flush"])
+def test_a_server_that_ends_before_it_has_answered(
+    said: bytes, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.close()
+
+    async def work() -> int:
+        async with await asyncio.start_unix_server(answer, str(tmp_path / "s")):
+            return await asyncio.to_thread(cli.main, [command, "a", "--socket", str(tmp_path / "s")])
+
+    assert 1 == asyncio.run(work())
+    assert f"kdns: the server at {tmp_path}/s ended before it had answered\n" == capsys.readouterr().err
+
+
 def test_an_outline() -> None:
     told = {"name": "a\x1b", "none": "", "no": False, "in": {"n": 1}, "list": ["x", {"k": "v", "l": ["m"]}]}
     expected = ["name  a\\x1b", "no  no", "in", "  n  1", "list", "  x", "  - k  v", "    l  m"]

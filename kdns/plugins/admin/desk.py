@@ -73,6 +73,7 @@ class Desk(Kept):
         task = asyncio.current_task()
         assert task is not None
         if len(self._asking) >= MOST:
+            writer.write(_octets({"error": f"{MOST} are being answered already: ask again in a moment"}))
             writer.close()
             return
         self._asking.add(task)
@@ -86,7 +87,7 @@ class Desk(Kept):
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def say(what: Any) -> None:
-            writer.write(json.dumps(what).encode() + b"\n")
+            writer.write(_octets(what))
             await writer.drain()
 
         try:
@@ -99,7 +100,7 @@ class Desk(Kept):
                 await self._tail(asked, reader, writer)
             else:
                 await say({"error": f"there is no command '{asked['command']}'"})
-        except (ValueError, KeyError, TypeError, AttributeError, TimeoutError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, TimeoutError) as error:
             await say({"error": str(error) or "the request did not come in time"})
 
     # ------------------------------------------------------------ the requests
@@ -152,7 +153,7 @@ class Desk(Kept):
             if writer.transport.get_write_buffer_size() > UNREAD:
                 lost += 1
                 return
-            writer.write(json.dumps({**line, **({"left out": lost} if lost else {})}).encode() + b"\n")
+            writer.write(_octets({**line, **({"left out": lost} if lost else {})}))
             lost = 0
 
         self._listening.append(overheard)
@@ -162,6 +163,10 @@ class Desk(Kept):
         finally:
             self._listening.remove(overheard)
             overhear_no_more(self.blocks, overheard)
+
+
+def _octets(what: Any) -> bytes:
+    return json.dumps(what).encode() + b"\n"
 
 
 def _line(exchange: Exchange) -> dict[str, Any]:
