@@ -9,7 +9,7 @@ are for the usual kinds; what a table cannot say is a function of the plugin's o
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, Field, field, fields
 from ipaddress import ip_address, ip_network, IPv4Network, IPv6Network
 from typing import Any, NamedTuple, TypeVar
@@ -230,10 +230,3 @@ def _parsed(parse: Callable[[str], Any], text: str, what: str) -> Any:
         return parse(text)
     except ValueError:
         raise ValueError(f"'{text}' is not {what}") from None
-
-
-def joined_errors(errors: Iterable[CorefileError]) -> CorefileError:
-    """Several as one, a line each."""
-    return CorefileError("\n".join(map(str, errors)))
-
-

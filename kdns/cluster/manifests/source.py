@@ -165,7 +165,7 @@ class Manifests(Kept):
         """Serve the files as they are now, and not only when their change is seen; ManifestError where they are wrong."""
         look = await asyncio.to_thread(self._look)
         loaded = await self._load(look)
-        self._judged, self.problem = look, None
+        self._judge(look, None)
         await self._take(loaded, " have changed")
 
     async def _watch(self) -> None:
@@ -197,13 +197,17 @@ class Manifests(Kept):
         if look != await asyncio.to_thread(self._look):
             return
         again = " are right again" if self.problem else " have changed"
-        self._judged, self.problem = look, problem
-        self._pause, self._again = FIRST, None
-        self._refused.set(problem is not None)
+        self._judge(look, problem)
         if problem is None:
             await self._take(loaded, again)
         else:
             log.error("%s (still serving what was good before)", problem)
+
+    def _judge(self, look: Look, problem: str | None) -> None:
+        """The files as they are now have been read, and this is wrong with them, or nothing."""
+        self._judged, self.problem = look, problem
+        self._pause, self._again = FIRST, None
+        self._refused.set(problem is not None)
 
     def _lose(self, error: Exception, look: Look) -> None:
         """The files could not be read as they are: that says nothing about them."""

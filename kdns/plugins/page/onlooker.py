@@ -11,7 +11,7 @@ Rules that must never be broken: nothing is looked at unless somebody asked for 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -32,8 +32,6 @@ PLACES = 1000  # of each sketch
 SHOWN = 12  # rows of a table
 SUFFIXES = 6  # of search lists, rows of a table
 TRIED = 3  # names that are shown of each suffix of search lists
-
-Search = Callable[[str], tuple[str, str] | None]
 
 
 class Onlooker(Kept):
