@@ -9,13 +9,15 @@ import json
 import random
 import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 from uuid import UUID
 
 ENDPOINTS = 100  # of each headless Service
 NAMESPACES = 40
 
-chance = random.Random(53)
+SEED = 53
+chance = random.Random(SEED)
 
 
 def uid() -> str:
@@ -110,17 +112,27 @@ def items(services: int, headless: int) -> Iterator[dict[str, Any]]:
         yield endpoint_slice(i)
 
 
+def write(out: TextIO, services: int, headless: int) -> None:
+    chance.seed(SEED)
+    out.write('{"apiVersion":"v1","items":[\n')
+    for n, item in enumerate(items(services, min(headless, services))):
+        out.write(",\n" if n else "")
+        out.write(json.dumps(item, separators=(",", ":")))
+    out.write('\n],"kind":"List","metadata":{"resourceVersion":""}}\n')
+
+
+def write_manifest(path: Path, services: int, headless: int) -> Path:
+    with open(path, "w") as out:
+        write(out, services, headless)
+    return path
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--services", type=int, default=10_000)
     arguments.add_argument("--headless", type=int, default=1_000)
     asked = arguments.parse_args()
-    write = sys.stdout.write
-    write('{"apiVersion":"v1","items":[\n')
-    for n, item in enumerate(items(asked.services, min(asked.headless, asked.services))):
-        write(",\n" if n else "")
-        write(json.dumps(item, separators=(",", ":")))
-    write('\n],"kind":"List","metadata":{"resourceVersion":""}}\n')
+    write(sys.stdout, asked.services, asked.headless)
 
 
 if __name__ == "__main__":

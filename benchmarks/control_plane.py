@@ -34,33 +34,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster import items, namespace, service
+from benchmarks.servers import corefile, find_coredns, kubeadm, NO_COREDNS
 from kdns.testing.ports import free_ports
 from tests.support.control_plane.plane import ControlPlane, stored, until
-from tests.support.control_plane.programs import cache_folder, GO
 
-COREDNS = "github.com/coredns/coredns@v1.15.0"
-COREFILE = """
-.:{port} {{
-    bind 127.0.0.1
-    errors
-    ready 127.0.0.1:{ready}
-    kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        kubeconfig {kubeconfig} test
-        pods insecure
-        fallthrough in-addr.arpa ip6.arpa
-        ttl 30
-    }}
-    prometheus 127.0.0.1:{metrics}
-    forward . 127.0.0.1:{nowhere} {{
-        max_concurrent 1000
-    }}
-    cache 30 {{
-        disable success cluster.local
-        disable denial cluster.local
-    }}
-    loadbalance
-}}
-"""
 TICKS = os.sysconf("SC_CLK_TCK")
 A, CNAME = 1, 5  # an alias is asked for itself: its target is for an upstream, and there is none
 CHANGES, SECONDS = 400, 10.0  # measured one by one; and of the sustained change
@@ -97,7 +74,10 @@ def main() -> None:
         probe(asked.probe)
         return
     began = time.monotonic()
-    programs = {"kdns": [sys.executable, "-m", "kdns"], "coredns": [str(coredns())]}
+    coredns = find_coredns()
+    if coredns is None:
+        sys.exit(NO_COREDNS)
+    programs = {"kdns": [sys.executable, "-m", "kdns"], "coredns": [coredns]}
     with ControlPlane(controllers=False) as plane, tempfile.TemporaryDirectory() as folder:
         tell(f"loading {asked.services} Services and {asked.slices} slices of 100 endpoints")
         plane.grant_dns()
@@ -114,18 +94,6 @@ def main() -> None:
 
 def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def coredns() -> Path:
-    """CoreDNS's binary, built where there is none yet."""
-    path = cache_folder().parent / "bin" / "coredns"
-    if not path.exists():
-        go = next((found for place in GO if (found := shutil.which(place))), None)
-        if go is None:
-            sys.exit(f"no CoreDNS: put its binary at {path}, or install Go and it is built once")
-        tell(f"building {COREDNS}, once")
-        subprocess.run([go, "install", COREDNS], env={**os.environ, "GOBIN": str(path.parent)}, check=True)
-    return path
 
 
 # ------------------------------------------------------------ the cluster
@@ -180,11 +148,9 @@ class Server:
     def __init__(self, command: list[str], folder: Path, plane: ControlPlane) -> None:
         self.port, self.ready_port, metrics, nowhere = free_ports(4)
         self._folder = folder
-        corefile = folder / "Corefile"
-        corefile.write_text(COREFILE.format(
-            port=self.port, ready=self.ready_port, metrics=metrics, nowhere=nowhere, kubeconfig=plane.kubeconfig("dns"),
-        ))  # fmt: skip
-        self._command = [*command, "-conf", str(corefile)]
+        lines = kubeadm(f"kubeconfig {plane.kubeconfig('dns')} test", upstream=nowhere, metrics=metrics)
+        conf = corefile(folder, self.port, f"ready 127.0.0.1:{self.ready_port}", *lines)
+        self._command = [*command, "-conf", str(conf)]
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.settimeout(2.0)
         self._socket.connect(("127.0.0.1", self.port))

@@ -5,7 +5,6 @@ some rounds, for noise only takes away. The floors are a third to a half of what
 load that is no longer answered from the memo, or a way of twice the length, and no busy machine.
 """
 
-import json
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -15,8 +14,7 @@ from benchmarks import cluster
 from benchmarks.bench import loaded
 from benchmarks.load import write
 from benchmarks.loads import COOKIE, Load, name, PROBE
-from benchmarks.manifests import kubernetes
-from benchmarks.servers import echo, kdns, PINNED, share_cores
+from benchmarks.servers import echo, kdns, kubernetes, PINNED, share_cores
 
 ROUNDS = 3
 SERVICES = 6_000
@@ -39,12 +37,11 @@ def loads(turn: int) -> list[Load]:
 
 def measured(folder: Path) -> dict[str, float]:
     """The best rate of each load."""
-    manifest = folder / "cluster.json"
-    manifest.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": list(cluster.items(SERVICES, 0))}))
+    manifest = cluster.write_manifest(folder / "cluster.json", SERVICES, 0)
     best: dict[str, float] = {}
     with ExitStack() as stack:
         limit = stack.enter_context(echo(folder, PINNED))
-        ours = stack.enter_context(kdns(folder, PROBE, *kubernetes(manifest), "loadbalance"))
+        ours = stack.enter_context(kdns(folder, PROBE, *kubernetes(f"manifests {manifest}"), "loadbalance"))
         for turn in range(ROUNDS):
             for load in loads(turn):
                 questions = write(folder / "questions", load.questions)

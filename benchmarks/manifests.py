@@ -6,8 +6,6 @@ What a large cluster takes to load and to keep, the first and second time that 1
 
 import json
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ from statistics import median
 
 from benchmarks import cluster
 from benchmarks.load import load, Loaded, loader, Question, write
-from benchmarks.servers import kdns, ROOT, Server
+from benchmarks.servers import kdns, kubernetes, ROOT, Server
 
 TOWN = ROOT / "tests" / "golden" / "town"
 ROUNDS = 3
@@ -60,12 +58,6 @@ def measure(server: Server, questions: Path, figures: Figures, seconds: float = 
     return figures.add(loaded, server.cpu() - before)
 
 
-def kubernetes(manifest: Path) -> list[str]:
-    """kubeadm's directive over a manifest."""
-    options = ("pods insecure", "fallthrough in-addr.arpa ip6.arpa", "ttl 30", f"manifests {manifest}")
-    return ["kubernetes cluster.local in-addr.arpa ip6.arpa {", *(f"    {option}" for option in options), "}"]
-
-
 # ---------------------------------------------------------------- a large cluster
 
 
@@ -104,16 +96,14 @@ def endpoint_address(service: int, n: int) -> str:
 
 def large(folder: Path) -> None:
     """The load of a large cluster, and the first and second time that 100,000 of its names are asked for."""
-    manifest = folder / "cluster.json"
-    with open(manifest, "wb") as out:
-        subprocess.run([sys.executable, "-m", "benchmarks.cluster"], cwd=ROOT, stdout=out, check=True)
+    manifest = cluster.write_manifest(folder / "cluster.json", SERVICES, HEADLESS)
     mixes = {"by search lists": searched_names(), "of all kinds": distinct_names()}
     files = {kind: write(folder / f"distinct{n}", names) for n, (kind, names) in enumerate(mixes.items())}
     probe = f"service-05000.{cluster.namespace(5000)}.{SUFFIX}"
     first, second = ({kind: Figures() for kind in mixes} for _ in range(2))
     loading, loaded, after = [], [], []
     for _ in range(ROUNDS):
-        with kdns(folder, probe, *kubernetes(manifest), "loadbalance") as server:
+        with kdns(folder, probe, *kubernetes(f"manifests {manifest}"), "loadbalance") as server:
             time.sleep(0.5)
             loading.append(server.cpu())
             loaded.append(server.rss())
@@ -138,7 +128,7 @@ def counted(folder: Path) -> None:
     rows = map(json.loads, (TOWN / "answers" / "kubeadm.jsonl").read_text().splitlines())
     names = [row["name"] for row in rows if row["type"] == "A" and [row["name"]] == [line.split()[0] for line in row["answer"]]]
     questions = write(folder / "counted", [(name, "A") for name in names[:HOT]])
-    probe, chain = names[0], [*kubernetes(TOWN / "objects.json"), "loadbalance"]
+    probe, chain = names[0], [*kubernetes(f"manifests {TOWN}/objects.json"), "loadbalance"]
     off, on, costs = Figures(), Figures(), []
     with kdns(folder, probe, *chain) as plain, kdns(folder, probe, *chain, "prometheus 127.0.0.1:0") as counting:
         for _ in range(2 * ROUNDS + 1):

@@ -33,8 +33,7 @@ from typing import NamedTuple
 
 from benchmarks import cluster
 from benchmarks.load import PATIENCE, wire
-from benchmarks.manifests import kubernetes
-from benchmarks.servers import kdns, ROOT, Server, upstream
+from benchmarks.servers import kdns, kubernetes, ROOT, Server, upstream
 
 SECONDS = 6.0  # of a flood
 START, AFTER = 1.0, 2.0  # seconds until it begins, and how long it is looked what comes after it
@@ -221,12 +220,9 @@ def main() -> None:
     hot, new = cycle(HOT), new_names()
     with tempfile.TemporaryDirectory(prefix="kdns-overload-") as name:
         folder = Path(name)
-        manifest = folder / "cluster.json"
-        size = ["--services", str(SERVICES), "--headless", str(HEADLESS)]
-        with open(manifest, "wb") as out:
-            subprocess.run([sys.executable, "-m", "benchmarks.cluster", *size], cwd=ROOT, stdout=out, check=True)
+        manifest = cluster.write_manifest(folder / "cluster.json", SERVICES, HEADLESS)
         with upstream(folder, UPSTREAM, 300) as far:
-            lines = [*kubernetes(manifest), f"forward . 127.0.0.1:{far.port}", "cache 30", "loadbalance"]
+            lines = [*kubernetes(f"manifests {manifest}"), f"forward . 127.0.0.1:{far.port}", "cache 30", "loadbalance"]
             with kdns(folder, HOT[0], *lines) as server:
                 for kind in FLOODS:
                     print(row(server, kind, hot, new), flush=True)

@@ -11,11 +11,9 @@ chromium-driver, dnsperf, pngquant).
 import argparse
 import asyncio
 import itertools
-import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,8 +25,8 @@ from statistics import median, quantiles
 
 from benchmarks import cluster
 from benchmarks.load import Question, wire, write
-from benchmarks.manifests import Figures, kubernetes, measure, show, SUFFIX
-from benchmarks.servers import kdns, ROOT, Server, share_cores, upstream
+from benchmarks.manifests import Figures, measure, show, SUFFIX
+from benchmarks.servers import kdns, kubernetes, Server, server_block, share_cores, upstream
 from kdns.core.behind import Request
 from kdns.core.generation import Generation
 from kdns.core.plugin import Kept
@@ -86,13 +84,11 @@ def served(stack: ExitStack, folder: Path, services: int, headless: int, *lines:
     """kdns over a cluster of so many Services, with an upstream for all other names."""
     manifest = folder / f"cluster-{services}.json"
     if not manifest.exists():
-        command = [sys.executable, "-m", "benchmarks.cluster", f"--services={services}", f"--headless={headless}"]
-        with open(manifest, "wb") as out:
-            subprocess.run(command, cwd=ROOT, stdout=out, check=True)
+        cluster.write_manifest(manifest, services, headless)
     far = stack.enter_context(upstream(folder, 4.0, 60))
     probe = f"service-00000.{cluster.namespace(0)}.{SUFFIX}"
-    chain = [*kubernetes(manifest), f"forward . 127.0.0.1:{far.port}", "cache 30", "loadbalance", "prometheus 127.0.0.1:0"]
-    return stack.enter_context(kdns(folder, probe, *chain, *lines))
+    rest = [f"forward . 127.0.0.1:{far.port}", "cache 30", "loadbalance", "prometheus 127.0.0.1:0"]
+    return stack.enter_context(kdns(folder, probe, *kubernetes(f"manifests {manifest}"), *rest, *lines))
 
 
 def costs(folder: Path) -> None:
@@ -130,10 +126,10 @@ def costs(folder: Path) -> None:
 
 async def parts(folder: Path) -> None:
     """What an open page takes of a core, part by part, in CPU-seconds of this process: no sockets, whose cost would hide it."""
-    manifest = folder / "parts.json"
-    manifest.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": list(cluster.items(SERVICES, 0))}))
+    manifest = cluster.write_manifest(folder / "parts.json", SERVICES, 0)
     generation = Generation()
-    load("\n".join([".:0 {", "page", "prometheus", *kubernetes(manifest), "loadbalance", "}"]), generation=generation)
+    corefile = server_block(0, "page", "prometheus", *kubernetes(f"manifests {manifest}"), "loadbalance")
+    load(corefile, generation=generation)
     await asyncio.gather(*(kept.start() for kept in list(generation.kept.values()) if isinstance(kept, Kept)))
     generation.begin()
     [page] = generation.blocks[0].named("page")

@@ -24,27 +24,12 @@ from benchmarks.cluster import namespace
 from benchmarks.control_plane import A, changes, changing, Etcd, loaded, question, rest, touched
 from benchmarks.load import load, write
 from benchmarks.loads import distinct, PROBE
-from benchmarks.servers import free_port, Server
+from benchmarks.servers import corefile, kubeadm, Server
+from kdns.testing.ports import free_port
 from tests.support.control_plane.plane import ControlPlane, until
 
 SERVICES, SLICES = 10_000, 1_000
 WANTED = 5.0  # ms
-COREFILE = """.:{port} {{
-    bind 127.0.0.1
-    errors
-    kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        kubeconfig {kubeconfig} test
-        snapshot {folder}/state/snapshot
-        pods insecure
-        fallthrough in-addr.arpa ip6.arpa
-        ttl 30
-    }}
-    prometheus 127.0.0.1:{metrics}
-    forward . 127.0.0.1:{nowhere}
-    cache 30
-    loadbalance
-}}
-"""
 
 
 # ---------------------------------------------------------------- the server
@@ -113,11 +98,10 @@ class Measured:
 def measure(plane: ControlPlane, folder: Path) -> int:
     """All of it; how many were held up for longer than wanted."""
     port, metrics = free_port(), free_port()
-    conf = folder / "Corefile"
-    nowhere, kubeconfig = free_port(), plane.kubeconfig("dns")
-    conf.write_text(COREFILE.format(port=port, metrics=metrics, nowhere=nowhere, kubeconfig=kubeconfig, folder=folder))
-    command = [sys.executable, "-m", "benchmarks.pauses", "--serve", str(conf)]
     snapshot = folder / "state" / "snapshot"
+    source = (f"kubeconfig {plane.kubeconfig('dns')} test", f"snapshot {snapshot}")
+    conf = corefile(folder, port, *kubeadm(*source, upstream=free_port(), metrics=metrics, cached=True))
+    command = [sys.executable, "-m", "benchmarks.pauses", "--serve", str(conf)]
     names = write(folder / "names", distinct(0))
     print("| what | longest piece, ms | of garbage, ms (generation) |\n| --- | ---: | ---: |")
     with Server(command, folder, port, PROBE) as server:

@@ -6,39 +6,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.loads import FORWARDED_HOT, FORWARDED_NEW, HOT_NAMES, Load, PROBE, zones
-from benchmarks.servers import compiler, echo, find, find_coredns, knot, limited, nsd, PINNED, Server, unbound
+from benchmarks.servers import compiler, corefile, echo, find, find_coredns, knot, kubeadm, limited, nsd, PINNED, Server, unbound
 from kdns.testing.ports import free_port
 
 LIMIT = 170 << 20  # octets: what kubeadm's Pods of CoreDNS may have
-LOG = "\n    log . combined"
-ACL = "\n    acl {\n        allow net 127.0.0.0/8\n        block\n    }"
+LOG = ("log . combined",)
+ACL = ("acl {", "    allow net 127.0.0.0/8", "    block", "}")
 Servers = dict[str, Server]
 Wanted = Callable[[str], bool]
-
-
-def corefile(folder: Path, port: int, kubeconfig: Path, upstream: int, cached: bool, more: str) -> Path:
-    """kubeadm's, which keeps the cluster's zone out of the cache; `cached` does not."""
-    disabled = "" if cached else "{\n        disable success cluster.local\n        disable denial cluster.local\n    }"
-    path = folder / f"Corefile-{port}"
-    path.write_text(f""".:{port} {{
-    bind 127.0.0.1
-    errors{more}
-    kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        kubeconfig {kubeconfig} test
-        pods insecure
-        fallthrough in-addr.arpa ip6.arpa
-        ttl 30
-    }}
-    prometheus 127.0.0.1:{free_port()}
-    forward . 127.0.0.1:{upstream} {{
-        max_concurrent 1000
-    }}
-    cache 30 {disabled}
-    loop
-    loadbalance
-}}
-""")
-    return path
 
 
 def package(place: Path) -> list[str]:
@@ -55,16 +30,17 @@ def start(stack: ExitStack, folder: Path, kubeconfig: Path, upstream: int, ours:
             print(f"starting {what}", file=sys.stderr, flush=True)
             out[what] = stack.enter_context(make())
 
-    def follow(what: str, command: list[str], cached: bool = False, more: str = "") -> None:
+    def follow(what: str, command: list[str], cached: bool = False, more: tuple[str, ...] = ()) -> None:
         port = free_port()
-        conf = corefile(folder, port, kubeconfig, upstream, cached, more)
+        lines = kubeadm(f"kubeconfig {kubeconfig} test", upstream=upstream, metrics=free_port(), cached=cached)
+        conf = corefile(folder, port, *more, *lines, "loop")
         group = stack.enter_context(limited(str(port), LIMIT))
         add(what, lambda: Server([*group, *PINNED, *command, "-conf", str(conf)], folder, port, PROBE))
 
     for what, place in ours.items():
         follow(what, package(place))
     for more in (LOG, ACL):  # of the last one, which is the compiled one where there is one
-        follow(f"kdns, {more.split()[0]}", package(list(ours.values())[-1]), more=more)
+        follow(f"kdns, {more[0].split()[0]}", package(list(ours.values())[-1]), more=more)
     if program := find_coredns():
         follow("CoreDNS", [program])
         follow("CoreDNS, cache", [program], cached=True)

@@ -5,7 +5,6 @@ then the one with the plugin what only it answers. A figure is queries per CPU-s
 median of those of pairs. Where either is under half of what the server has without, these were no hits, and the run fails.
 """
 
-import json
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -17,8 +16,7 @@ from benchmarks import cluster
 from benchmarks.bench import loaded
 from benchmarks.load import Question, write
 from benchmarks.loads import Load, name, PROBE
-from benchmarks.manifests import kubernetes
-from benchmarks.servers import kdns, share_cores
+from benchmarks.servers import kdns, kubernetes, share_cores
 
 SERVICES = 6_000
 ASKED = 200
@@ -52,9 +50,8 @@ def measured(folder: Path, manifest: Path, case: Case) -> list[tuple[float, floa
     hot = write(folder / "hot", [(name(i), "A") for i in range(ASKED)])
     own = write(folder / "own", [case.own])
     with ExitStack() as stack:
-        plain, more = (
-            stack.enter_context(kdns(folder, PROBE, *lines, *kubernetes(manifest), "loadbalance")) for lines in ([], case.lines)
-        )
+        rest = [*kubernetes(f"manifests {manifest}"), "loadbalance"]
+        plain, more = (stack.enter_context(kdns(folder, PROBE, *lines, *rest)) for lines in ([], case.lines))
         rates = []
         for turn in range(ROUNDS):
             pair = {server: loaded(server, Load("", []), hot) for server in ((plain, more) if turn % 2 else (more, plain))}
@@ -68,8 +65,7 @@ def main() -> None:
     print(f"{'plugin':<10} {'without':>9} {'with':>9} {'share':>6} {'its own answers':>16}   queries per CPU-second")
     with tempfile.TemporaryDirectory(prefix="kdns-plugins-") as place:
         folder = Path(place)
-        manifest = folder / "cluster.json"
-        manifest.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": list(cluster.items(SERVICES, 0))}))
+        manifest = cluster.write_manifest(folder / "cluster.json", SERVICES, 0)
         for plugin, case in CASES.items():
             rates = measured(folder, manifest, case)
             without, with_it, own = (median(column) for column in zip(*rates, strict=True))

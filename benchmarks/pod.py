@@ -6,7 +6,6 @@ until then, which a busy machine changes less. Memory is what the kernel says of
 own) and of its control group, caches of files included.
 """
 
-import json
 import socket
 import statistics
 import sys
@@ -16,49 +15,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.cluster import items
+from benchmarks.cluster import write_manifest
 from benchmarks.control_plane import cpu, loaded, rest
 from benchmarks.load import load, wire, write
 from benchmarks.manifests import distinct_names
-from kdns.testing.ports import free_ports
+from benchmarks.servers import kubeadm, server_block
+from kdns.testing.ports import free_port, free_ports
 from tests.support.control_plane.plane import ControlPlane
 from tests.support.pod import Image, Pod
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-COREFILE = """
-.:{port} {{
-    bind 127.0.0.1
-    errors
-    ready 127.0.0.1:{ready}
-    kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        {source}
-        pods insecure
-        fallthrough in-addr.arpa ip6.arpa
-        ttl 30
-    }}
-    prometheus 127.0.0.1:{metrics}
-    forward . 127.0.0.1:9 {{
-        max_concurrent 1000
-    }}
-    cache 30
-    loop
-    reload
-    loadbalance
-}}
-"""
-BARE = ".:{port} {{\n    bind 127.0.0.1\n    whoami\n}}\n"
 SAMPLE = Path(__file__).parents[1] / "zones" / "cluster.yaml"
 
 
 class Served:
     """A folder for /etc/coredns, and what a Pod with it is asked."""
 
-    def __init__(self, image: Image, corefile: str, source: str = "", plane: ControlPlane | None = None) -> None:
+    def __init__(self, image: Image, *lines: str, plane: ControlPlane | None = None) -> None:
         self.image, self.plane = image, plane
         self.folder = Path(tempfile.mkdtemp(prefix="kdns-bench-"))
         self.folder.chmod(0o755)
-        self.port, ready, metrics = free_ports(3)
-        (self.folder / "Corefile").write_text(corefile.format(port=self.port, ready=ready, metrics=metrics, source=source))
+        self.port = free_port()
+        (self.folder / "Corefile").write_text(server_block(self.port, *lines))
         if plane is not None:
             (self.folder / "token").write_text(plane.token("dns"))
             (self.folder / "ca.crt").write_bytes(plane.authority.read_bytes())
@@ -136,6 +114,12 @@ def under_load(what: str, served: Served, name: str) -> None:
                 )
 
 
+def kubeadms(*source: str) -> list[str]:
+    """kubeadm's plugins, with ports of their own and nobody to forward to."""
+    ready, metrics = free_ports(2)
+    return [f"ready 127.0.0.1:{ready}", *kubeadm(*source, upstream=9, metrics=metrics, cached=True), "loop", "reload"]
+
+
 def row(what: str, figures: str) -> None:
     print(f"{what:44} {figures}", flush=True)
 
@@ -143,20 +127,19 @@ def row(what: str, figures: str) -> None:
 def main() -> None:
     image = Image.built()
     row("size over the base", f"{image.octets_over_base() / 1e6:.0f} MB")
-    started("whoami", Served(image, BARE), "a.test")
-    sample = Served(image, COREFILE, "manifests /etc/coredns/cluster.yaml")
+    started("whoami", Served(image, "whoami"), "a.test")
+    sample = Served(image, *kubeadms("manifests /etc/coredns/cluster.yaml"))
     (sample.folder / "cluster.yaml").write_bytes(SAMPLE.read_bytes())
     started("a small cluster, manifests", sample, "web.prod.svc.cluster.local")
     with ControlPlane(controllers=False) as plane:
         plane.grant_dns()
-        started("a small cluster, API server", Served(image, COREFILE, plane=plane), "kubernetes.default.svc.cluster.local")
+        started("a small cluster, API server", Served(image, *kubeadms(), plane=plane), "kubernetes.default.svc.cluster.local")
         plane.load(loaded(10_000, 1_000))
         rest(plane)
-        large = Served(image, COREFILE, plane=plane)
+        large = Served(image, *kubeadms(), plane=plane)
         under_load("10,000 Services, 100,000 endpoints, API", large, "service-05000.team-00.svc.cluster.local")
-    large = Served(image, COREFILE, "manifests /etc/coredns/cluster.json")
-    objects = {"apiVersion": "v1", "kind": "List", "items": list(items(10_000, 1_000))}
-    (large.folder / "cluster.json").write_text(json.dumps(objects))
+    large = Served(image, *kubeadms("manifests /etc/coredns/cluster.json"))
+    write_manifest(large.folder / "cluster.json", 10_000, 1_000)
     under_load("the same, manifests", large, "service-05000.team-00.svc.cluster.local")
 
 

@@ -7,13 +7,12 @@ which the turns of the other add nothing.
 """
 
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import dns.message
 
@@ -99,9 +98,7 @@ def printed(what: str, pairs: list[tuple[float, float]]) -> float:
 
 async def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        manifest = Path(folder) / "cluster.json"
-        items: list[Any] = list(cluster.items(SERVICES, 0))
-        manifest.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": items}))
+        manifest = cluster.write_manifest(Path(folder) / "cluster.json", SERVICES, 0)
         both = [await at_work(manifest, explaining) for explaining in (True, False)]
         misses, hits = [], []
         for turn in range(PAIRS):

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from benchmarks.load import wire
 from kdns.testing.ports import free_port
+from tests.support.control_plane.programs import cache_folder, GO
 
 ROOT = Path(__file__).parents[1]
 COREDNS = "github.com/coredns/coredns@v1.15.0"
+NO_COREDNS = "no CoreDNS: install Go and it is built once, or put it on PATH"
 TICKS = os.sysconf("SC_CLK_TCK")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 PINNED = ["taskset", "-c", str(CORES[0])] if len(CORES) > 1 and shutil.which("taskset") else []  # before a server's command
@@ -142,8 +144,29 @@ def _stat(pid: int) -> list[str]:
 def corefile(folder: Path, port: int, *lines: str) -> Path:
     """A Corefile of one server block that kdns and CoreDNS both read."""
     path = folder / f"Corefile-{port}"
-    path.write_text("\n    ".join([f".:{port} {{", "bind 127.0.0.1", "errors", *lines]) + "\n}\n")
+    path.write_text(server_block(port, *lines))
     return path
+
+
+def server_block(port: int, *lines: str) -> str:
+    return "\n    ".join([f".:{port} {{", "bind 127.0.0.1", "errors", *lines]) + "\n}\n"
+
+
+def kubernetes(*source: str) -> list[str]:
+    """kubeadm's directive; `source` are lines that say where the objects are, in a Pod none."""
+    options = (*source, "pods insecure", "fallthrough in-addr.arpa ip6.arpa", "ttl 30")
+    return ["kubernetes cluster.local in-addr.arpa ip6.arpa {", *(f"    {option}" for option in options), "}"]
+
+
+def kubeadm(*source: str, upstream: int, metrics: int, cached: bool = False) -> list[str]:
+    """kubeadm's plugins but *health*, *ready*, *loop* and *reload*, which are none of what is measured everywhere.
+
+    Its *cache* keeps nothing of the cluster's zone; `cached` does.
+    """
+    forward = [f"forward . 127.0.0.1:{upstream} {{", "    max_concurrent 1000", "}"]
+    disabled = ["cache 30 {", "    disable success cluster.local", "    disable denial cluster.local", "}"]
+    cache = ["cache 30"] if cached else disabled
+    return [*kubernetes(*source), f"prometheus 127.0.0.1:{metrics}", *forward, *cache, "loadbalance"]
 
 
 def kdns(folder: Path, probe: str, *lines: str) -> Server:
@@ -154,8 +177,8 @@ def kdns(folder: Path, probe: str, *lines: str) -> Server:
 
 def find_coredns() -> str | None:
     """CoreDNS's program, built once into the user's cache where Go is installed."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdns" / "bin"
-    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    folder = cache_folder().parent / "bin"
+    go = next((found for place in GO if (found := shutil.which(place))), None)
     if not (folder / "coredns").exists() and go:
         print(f"building {COREDNS}, once", file=sys.stderr, flush=True)
         subprocess.run([go, "install", COREDNS], env={**os.environ, "GOBIN": str(folder)}, check=False)

@@ -25,9 +25,9 @@ import dns.query
 import pytest
 
 from benchmarks.load import Loaded, read_dnsperf, write
-from benchmarks.servers import find_coredns
 from kdns.testing.ports import free_ports
 from tests.live.test_golden_live import differences, Row, rows, seen
+from tests.peer.servers import found_coredns
 from tests.support import ROOT, TOWN
 from tests.support.control_plane.plane import ControlPlane, until
 from tests.support.upstreams import of_one_address, upstreams
@@ -134,13 +134,6 @@ class Cluster:
     def ask(self, name: str, type: str, tcp: bool = False) -> dns.message.Message:
         query = dns.message.make_query(name, type, use_edns=0, payload=1232)
         return (dns.query.tcp if tcp else dns.query.udp)(query, "127.0.0.1", 5, self.port)
-
-
-def found_coredns() -> str:
-    program = find_coredns()
-    if program is None:
-        pytest.fail("no CoreDNS: install Go and it is built once, or put it on PATH", pytrace=False)
-    return program
 
 
 @pytest.fixture(scope="module")

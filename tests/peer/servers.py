@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.servers import find_coredns
+from benchmarks.servers import find_coredns, NO_COREDNS
 from kdns.testing.ports import free_port
 from tests.peer.case import Case
 from tests.peer.questions import asked, question, Reply, seen
@@ -106,5 +106,5 @@ class Stage:
 def found_coredns() -> str:
     program = find_coredns()
     if program is None:
-        pytest.fail("no CoreDNS: install Go and it is built once, or put it on PATH", pytrace=False)
+        pytest.fail(NO_COREDNS, pytrace=False)
     return program
