@@ -10,12 +10,16 @@ import re
 from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import Final
 
-MAX_NAME = 255  # octets on the wire (RFC 1035 2.3.4)
-MAX_LABEL = 63
+MAX_NAME: Final = 255  # octets on the wire (RFC 1035 2.3.4)
+MAX_LABEL: Final = 63
 
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-_*./+"  # needs no escape, as dnspython and BIND print it
 _SPECIAL = '"().;\\@$'
+_DOT: Final = 0x2E
+_LENGTHS = [bytes((size,)) for size in range(MAX_LABEL + 1)]
+_OCTETS = {str(octet): octet for octet in range(256)}
 _LABEL = re.compile(r"((?:[^.\\]++|\\.?)*+)(?:\.|\Z)", re.DOTALL)  # escaped, with its dot; never goes back
 
 
@@ -60,6 +64,26 @@ def _escaped(octet: int) -> str:
 
 
 _ESCAPED = tuple(map(_escaped, range(256)))
+_IN_TEXT = bytes([ord(each) if len(each) == 1 else 0 for each in map(_ESCAPED.__getitem__, bytes(range(256)).lower())])
+_IN_TEXT = _IN_TEXT.replace(b".", b"\0")  # of each octet of a label, as text has it; 0 where that is escaped
+
+
+def asked(message: bytes) -> tuple[int, str]:
+    """Where the name ends that a query asks for, and its text; IndexError where that is no name.
+
+    Nothing stands before it that it could point to, so a pointer is none.
+    """
+    wire = message[12 : 12 + MAX_NAME]
+    name = bytearray(wire.translate(_IN_TEXT))
+    at = 0
+    while size := wire[at]:
+        if size > MAX_LABEL:
+            raise IndexError(at)
+        name[at] = _DOT
+        at += size + 1
+    name[at] = _DOT
+    usual = name[1 : at + 1].decode()
+    return at + 13, usual if usual and "\0" not in usual else text(wire)
 
 
 def wire(name: str) -> bytes:
@@ -78,12 +102,15 @@ def wire(name: str) -> bytes:
             parts = [_octets(label) for label in labels(name)]
         else:
             parts = name[:-1].encode("ascii").split(b".")
-        out = b"".join([bytes((len(part),)) + part for part in parts]) + b"\0"
     except (UnicodeEncodeError, IndexError):
         raise ValueError(f"'{name}' is not a domain name: what is not ASCII is written \\DDD") from None
-    if not all(parts):
+    if b"" in parts:
         raise ValueError(f"'{name}' is not a domain name: a label is empty")
-    if max(map(len, parts)) > MAX_LABEL or len(out) > MAX_NAME:
+    try:
+        out = b"".join([_LENGTHS[len(part)] + part for part in parts]) + b"\0"
+    except IndexError:
+        out = b""
+    if not 0 < len(out) <= MAX_NAME:
         raise ValueError(f"'{name}' is not a domain name: a label is over 63 octets, or the name over 255")
     return out
 
@@ -221,9 +248,10 @@ def reverse_prefix(name: str) -> tuple[bytes, int] | None:
     """
     if name.endswith(IN_ADDR):
         parts = labels(name[: -len(IN_ADDR)] or ".")
-        if len(parts) > 4 or not all(p.isdecimal() and p.isascii() and str(int(p)) == p and int(p) < 256 for p in parts):
+        octets = [_OCTETS.get(part, -1) for part in parts[::-1]]
+        if len(octets) > 4 or -1 in octets:
             return None
-        return bytes(map(int, reversed(parts))).ljust(4, b"\0"), 8 * len(parts)
+        return bytes(octets).ljust(4, b"\0"), 8 * len(octets)
     if name.endswith(IP6):
         parts = labels(name[: -len(IP6)] or ".")
         if len(parts) > 32 or not all(len(p) == 1 and p in "0123456789abcdef" for p in parts):

@@ -8,7 +8,7 @@ import struct
 import time
 from collections.abc import Collection
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kdns.dns import names
 from kdns.dns.types import (
@@ -58,6 +58,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_UDP: Final = Transport.UDP  # an Enum looks its members up by a function of Python
 NOBODY = Address("", 0)
 _MAPPED = bytes(10) + b"\xff\xff"  # before the octets of an IPv4 address (RFC 4291 2.5.5.2)
 
@@ -179,17 +180,20 @@ class Query:
 
     def limit(self, most: int = LARGEST_UDP) -> int:
         """Octets that a reply may have: over UDP what the client says it takes, at least 512, but no more than `most`."""
-        return LARGEST if self.transport is not Transport.UDP else self.takes(most)
+        return LARGEST if self.transport is not _UDP else self.takes(most)
 
     def takes(self, most: int = LARGEST_UDP) -> int:
         """The same for UDP, whatever this query came over."""
         return SMALLEST if self.edns is None else min(max(self.edns.size, SMALLEST), most)
 
 
-_HEADER = struct.Struct("!6H").unpack_from
-_QUESTION_END = struct.Struct("!HH").unpack_from
 _RR = struct.Struct("!HHIH").unpack_from
-_OPT_OWNER, _OPT_REST = b"\0\0\x29", struct.Struct("!HIH").unpack_from  # the root and the type; size, flags, length
+# The counts of a header's last three sections: none, and one additional record.
+_NO_RECORDS: Final = b"\0\0\0\0\0\0"
+_ONE_RECORD: Final = b"\0\0\0\0\0\1"
+_OPT_HEAD: Final = b"\0\0\x29"  # the root, and the type
+_DO: Final = DO >> 8  # in the third octet of its TTL (RFC 6891 6.1.3)
+_NO_OPTIONS: Final = b"\0\0"  # their length
 
 
 # ---------------------------------------------------------------- wire -> Query
@@ -209,26 +213,30 @@ def decode(
     """
     if len(wire) < 12:
         return None
-    _, flags, questions, answers, authorities, additionals = _HEADER(wire)
+    flags = wire[2] << 8 | wire[3]
     if flags & (QR | OPCODE):
         if flags & QR:
             return None
         if flags & OPCODE != NOTIFY:
             raise FormatError(NOTIMP)
-    if questions != 1:
+    if wire[4] or wire[5] != 1:
         raise FormatError(FORMERR)
+    edns: Edns | None = None
+    version = 0
     try:
-        end, name = _name(wire)
-        type, cls = _QUESTION_END(wire, end)
-        question = wire[12 : end + 4]
-        edns, version, at = None, 0, end + 4
-        if additionals == 1 and not answers and not authorities and len(wire) == at + 11 and wire[at : at + 3] == _OPT_OWNER:
-            size, extended, length = _OPT_REST(wire, at + 3)
-            if length:  # of options that are not there
-                raise FormatError(FORMERR)
-            edns, version = Edns(size, extended & DO != 0), extended >> 16 & 0xFF
-        elif answers or authorities or additionals:
-            edns, version = _records(wire, at, answers + authorities, additionals)
+        end, name = names.asked(wire)
+        at = end + 4
+        type, cls = wire[end] << 8 | wire[end + 1], wire[end + 2] << 8 | wire[at - 1]
+        question = wire[12:at]
+        records = wire[6:12]
+        if records != _NO_RECORDS:
+            if records == _ONE_RECORD and len(wire) == at + 11 and wire[at : at + 3] == _OPT_HEAD:
+                if wire[at + 9 :] != _NO_OPTIONS:  # they are not there
+                    raise FormatError(FORMERR)
+                edns, version = Edns(wire[at + 3] << 8 | wire[at + 4], wire[at + 7] & _DO != 0), wire[at + 6]
+            else:
+                answers, authorities, additionals = (int.from_bytes(records[i : i + 2], "big") for i in (0, 2, 4))
+                edns, version = _records(wire, at, answers + authorities, additionals)
     except (IndexError, struct.error):
         raise FormatError(FORMERR) from None
     if version:
@@ -238,21 +246,6 @@ def decode(
     if type == OPT:
         raise FormatError(FORMERR)
     return Query(name, type, cls, flags, edns, question, wire, client, local, transport, received)
-
-
-def _name(wire: bytes) -> tuple[int, str]:
-    """Where the name asked ends, and its text."""
-    at = 12
-    labels = []
-    while size := wire[at]:
-        if size > names.MAX_LABEL:  # a pointer has nothing to point at here
-            raise FormatError(FORMERR)
-        at += size + 1
-        labels.append(wire[at - size : at])
-    at += 1
-    if at - 12 > names.MAX_NAME:
-        raise FormatError(FORMERR)
-    return at, names.joined(labels)
 
 
 def _records(wire: bytes, at: int, before: int, additionals: int) -> tuple[Edns | None, int]:

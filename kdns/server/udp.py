@@ -16,7 +16,7 @@ from collections import deque
 from functools import partial
 from ipaddress import ip_address
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from kdns.core.entries import Entry, tell
 from kdns.core.listener import Listener, Messages, Reply
@@ -29,7 +29,9 @@ from kdns.server.sockets import ask_for_addresses, asked_of, Control, has_more, 
 try:
     from kdns.server import mmsg
 except ImportError:  # not Linux, or no cffi: Udp serves
-    mmsg = None  # type: ignore[assignment]
+    BY_BATCHES = False
+else:
+    BY_BATCHES = True
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,8 @@ DRAIN = 5.0  # seconds that a socket that is given up has to answer what it took
 
 Route = tuple[Any, list[Control]]  # whereto a reply goes (struct sockaddr, or as Python has it), and wherefrom
 Miss = tuple[bytes, bytes, Address | bytes, Route]  # a datagram, who asks, what was asked, and the way back
+_UDP: Final = Transport.UDP  # an Enum looks its members up by a function of Python
+_NO_CONTROLS: list[Control] = []
 
 
 class Udp:
@@ -97,7 +101,7 @@ class Udp:
 
     def _started(self, wire: bytes, client: Address | bytes, local: Address | bytes, route: Route) -> bytes | None:
         """The reply to a miss where it is there at once; else it is sent later."""
-        begun = self.listener.begin(wire, client, local, Transport.UDP)
+        begun = self.listener.begin(wire, client, local, _UDP)
         if begun is None or isinstance(begun, bytes):
             return begun
         assert not isinstance(begun, Messages)  # over UDP there is one
@@ -221,9 +225,9 @@ class Batched(Udp):
         at = slot = misses = 0
         silent: list[int] = []
         for length in lengths:
-            key = heads[at + 2 : at + length]
+            key = query = heads[at + 2 : at + length]
             if audience is not None:
-                key = audience(batch.client(slot >> 1)) + key
+                key = audience(batch.client(slot >> 1)) + query
             entry = find(key)
             if entry is not None and (reply := entry.reply) is not None:
                 entry.hits += 1
@@ -238,7 +242,7 @@ class Batched(Udp):
                 size = 0
             else:
                 client = b"" if audience is None else batch.client(slot >> 1)
-                reply = replay(heads[at + 2 : at + length], client, Transport.UDP)
+                reply = replay(query, client, _UDP)
                 if reply is not None:
                     add(heads[at : at + 2])
                     add(reply)
@@ -247,7 +251,8 @@ class Batched(Udp):
                         told.append((listener.given, slot >> 1))
                 else:
                     misses += 1
-                    missed = self._miss(slot >> 1, length)
+                    whole = heads[at : at + length] if length <= mmsg.HEAD else batch.datagram(slot >> 1, length)
+                    missed = self._miss(slot >> 1, whole)
                     if missed is None:
                         silent.append(slot >> 1)
                         missed = b""
@@ -282,25 +287,26 @@ class Batched(Udp):
             local = self._asked_sockaddr(batch.asked(i)) if self._all else self._local
             tell(entry, Served(batch.datagram(i, lengths[i]), batch.client(i), local, Transport.UDP, sizes[i], seconds))
 
-    def _miss(self, i: int, length: int) -> bytes | None:
+    def _miss(self, i: int, wire: bytes) -> bytes | None:
         """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""
         batch = self._batch
         client = batch.client(i)
         if client[2:4] == b"\0\0":  # port 0: nobody can have an answer there
             return None
-        asked = [batch.asked(i)] if self._all else []
+        asked = [batch.asked(i)] if self._all else _NO_CONTROLS
         local = self._asked_sockaddr(asked[0]) if asked else self._local
-        miss = batch.datagram(i, length), client, local, (client, asked)
         if self._backlog.open:
-            self._backlog.add(miss, whose(client), is_near(miss[0], self.listener.near))
+            miss = wire, client, local, (client, asked)
+            self._backlog.add(miss, whose(client), is_near(wire, self.listener.near))
             return None
-        return self._started(*miss)
+        return self._started(wire, client, local, (client, asked))
 
     def _begin(self, miss: Miss) -> None:
         """A miss of the backlog has its turn."""
-        reply = self._started(*miss)
+        wire, client, local, route = miss
+        reply = self._started(wire, client, local, route)
         if reply is not None:
-            self._send(reply, miss[3])
+            self._send(reply, route)
 
     def _send_batch(self, count: int, silent: list[int]) -> None:
         """Send the replies of slots 0 to count, around those that have none."""
@@ -352,10 +358,10 @@ def _fitting(unsent: "deque[tuple[bytes, Route]]") -> int:
 
 def serve(sock: socket.socket, listener: Listener, in_flight: InFlight) -> Udp:
     """The best way to serve a socket on this machine; `start` begins."""
-    return (Udp if mmsg is None else Batched)(sock, listener, in_flight)
+    return (Batched if BY_BATCHES else Udp)(sock, listener, in_flight)
 
 
 def trim() -> None:
     """Give free memory back to the system, where that is known how."""
-    if mmsg is not None:
+    if BY_BATCHES:
         mmsg.trim()

@@ -160,7 +160,7 @@ def test_those_who_ask_most_are_passed_over_while_the_buffer_overflows(monkeypat
     assert sum(60 - flooding for flooding, _ in found) == share.passed_over
 
 
-@pytest.mark.skipif(udp.mmsg is None, reason="recvmmsg is Linux's")
+@pytest.mark.skipif(not udp.BY_BATCHES, reason="recvmmsg is Linux's")
 def test_a_deep_buffer_is_read_whole_and_what_need_not_wait_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """400 queries that wait without end, then a hit, then one of the zone: both are answered, few of the others are begun."""
     begun: list[str] = []
@@ -203,7 +203,7 @@ def test_a_deep_buffer_is_read_whole_and_what_need_not_wait_is_answered(monkeypa
     assert len(begun) <= 51
 
 
-@pytest.mark.skipif(udp.mmsg is None, reason="recvmmsg is Linux's")
+@pytest.mark.skipif(not udp.BY_BATCHES, reason="recvmmsg is Linux's")
 def test_a_flood_of_hits_costs_those_who_ask_most(monkeypatch: pytest.MonkeyPatch) -> None:
     """128 are read in one go, and the buffer stays full: of 300 hits of one client and 5 of another, these are all answered."""
 
