@@ -34,6 +34,7 @@ RUNNING = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 BY_SELECTOR = "endpointslice-controller.k8s.io"
+EVERYTHING = Selection()  # as with CoreDNS, all namespaces exist, whichever are chosen
 
 
 @dataclass(frozen=True)
@@ -60,37 +61,27 @@ class Resource:
 
 def resources(selection: Selection) -> list[tuple[Resource, ...]]:
     """What must be followed, each with what takes its place where the server does not have it."""
-    within = f"/namespaces/{selection.namespaces[0]}" if len(selection.namespaces) == 1 else ""
-    chosen = frozenset(selection.namespaces)
-
-    def resource(
-        name: str, api: str, group: str, struct: type, kind: type[Stored], compact: Any, keys: Any = _key, fields: str = ""
-    ) -> Resource:
-        place = "" if kind is Namespace else within
-        labels = "" if kind is Namespace else selection.labels
-        wanted = frozenset[str]() if kind is Namespace else chosen  # as with CoreDNS, all namespaces exist
-        return Resource(name, f"{group}{place}/{name}", api, struct, kind, compact, keys, labels, fields, wanted)
-
+    resource = partial(_resource, selection)
     core, discovery = "/api/v1", "/apis/discovery.k8s.io/v1"
     service = external.service if selection.external else objects.service
     slice_of = partial(objects.slice_of, pods=selection.pod_names, zones=selection.zones)
     out: list[tuple[Resource, ...]] = [
         (resource("services", "Service", core, ServiceObject, Service, _one(service)),),
-        (resource("namespaces", "Namespace", core, NamespaceObject, Namespace, _one(objects.namespace), keys=_name),),
+        (_resource(EVERYTHING, "namespaces", "Namespace", core, NamespaceObject, Namespace, _one(objects.namespace), _name),),
     ]
     if selection.endpoints:
         out.append((
             resource("endpointslices", "EndpointSlice", discovery, SliceObject, Slice, _one(slice_of)),
-            resource("endpoints", "Endpoints", core, EndpointsObject, Slice, partial(_slices, slice_of), keys=_slices_of),
+            resource("endpoints", "Endpoints", core, EndpointsObject, Slice, partial(_slices, slice_of), _slices_of),
         ))  # fmt: skip
     if selection.pods:
         pod = partial(objects.pod, labels=selection.pod_labels)
         out.append((resource("pods", "Pod", core, PodObject, Pod, _one(pod), fields=RUNNING),))
-    return out + _entrances(selection, out[0][0])
+    return out + _entrances(selection)
 
 
-def _entrances(selection: Selection, like: Resource) -> list[tuple[Resource, ...]]:
-    """Ingresses, routes and their Gateways, of the namespaces and labels of another resource.
+def _entrances(selection: Selection) -> list[tuple[Resource, ...]]:
+    """Ingresses, routes and their Gateways.
 
     Gateways are of all namespaces: they ask for nothing, and routes of others may lead to them.
     """
@@ -98,16 +89,12 @@ def _entrances(selection: Selection, like: Resource) -> list[tuple[Resource, ...
         return []
     from kdns.cluster import entrances  # only where somebody asks for them
 
-    within = like.path.removeprefix("/api/v1").removesuffix("/services")
-
     def resource(kind: str, group: str) -> Resource:
         plural = "ingresses" if kind == "Ingress" else f"{kind.lower()}s"
-        own = replace(
-            like, name=plural, path=f"/apis/{group}{within}/{plural}", api=kind, struct=entrances.STRUCTS[kind], kind=Entrance,
-            compact=_one(partial(entrances.entrance, kind=kind)), suffix=f" {kind}", optional=True,
-            keys=lambda store, metadata: (entrance_key(metadata.namespace, metadata.name, kind),),
-        )  # fmt: skip
-        return replace(own, path=f"/apis/{group}/{plural}", labels="", namespaces=frozenset()) if kind == "Gateway" else own
+        of = EVERYTHING if kind == "Gateway" else selection
+        compact = _one(partial(entrances.entrance, kind=kind))
+        own = _resource(of, plural, kind, f"/apis/{group}", entrances.STRUCTS[kind], Entrance, compact, partial(_entrance, kind))
+        return replace(own, suffix=f" {kind}", optional=True)
 
     out: list[tuple[Resource, ...]] = []
     routes = [kind for kind in selection.asking if kind in ROUTES]
@@ -133,6 +120,10 @@ def _key(store: Store, metadata: Metadata) -> tuple[str]:
     return (f"{metadata.namespace}/{metadata.name}",)
 
 
+def _entrance(kind: str, store: Store, metadata: Metadata) -> tuple[str]:
+    return (entrance_key(metadata.namespace, metadata.name, kind),)
+
+
 def _name(store: Store, metadata: Metadata) -> tuple[str]:
     return (metadata.name,)
 
@@ -140,6 +131,16 @@ def _name(store: Store, metadata: Metadata) -> tuple[str]:
 def _slices_of(store: Store, metadata: Metadata) -> list[str]:
     """Where Endpoints are followed, all slices of their Service come from them."""
     return [s.key for s in store.slices_of(f"{metadata.namespace}/{metadata.name}")]
+
+
+def _resource(
+    of: Selection, name: str, api: str, group: str, struct: type, kind: type[Stored], compact: Any, keys: Any = _key,
+    fields: str = "",
+) -> Resource:  # fmt: skip
+    """A resource, of the namespaces and labels of a selection."""
+    within = f"/namespaces/{of.namespaces[0]}" if len(of.namespaces) == 1 else ""
+    wanted = frozenset(of.namespaces)
+    return Resource(name, f"{group}{within}/{name}", api, struct, kind, compact, keys, of.labels, fields, wanted)
 
 
 def programmed(store: Store, o: Any, now: float) -> tuple[str, float] | None:
