@@ -21,7 +21,7 @@ from kdns.dns.response import Key
 
 T = TypeVar("T")
 
-STREAMS = {"tls": Transport.TLS, "https": Transport.HTTPS}  # by scheme; of others TCP
+ENCRYPTED = {"tls": Transport.TLS, "https": Transport.HTTPS}  # schemes whose addresses may be, and what is spoken there
 MOST_IN_FLIGHT = 2000  # queries that wait, for an upstream mostly
 
 
@@ -77,7 +77,7 @@ class Generation:
         """The listener of an address; `server` is how metrics name it, `budget` the octets of its memo."""
         if where not in self.listeners:
             counts = self.keep(("listener", where), Counts)
-            self.listeners[where] = Listener(server, counts, budget, self._later, STREAMS.get(where.scheme, Transport.TCP))
+            self.listeners[where] = Listener(server, counts, budget, self._later, ENCRYPTED.get(where.scheme, Transport.TCP))
         return self.listeners[where]
 
     def take_port(self, port: int) -> None:

@@ -60,7 +60,7 @@ class Address(NamedTuple):
 
 _UDP: Final = Transport.UDP  # an Enum looks its members up by a function of Python
 NOBODY = Address("", 0)
-_MAPPED = bytes(10) + b"\xff\xff"  # before the octets of an IPv4 address (RFC 4291 2.5.5.2)
+MAPPED = bytes(10) + b"\xff\xff"  # before the octets of an IPv4 address (RFC 4291 2.5.5.2)
 
 
 class Edns(NamedTuple):
@@ -142,7 +142,7 @@ class Query:
         """Did it come over IPv6? An IPv4 address that is mapped did not."""
         client = self._client
         if isinstance(client, bytes):
-            return client[0] != AF_INET and client[8:20] != _MAPPED
+            return client[0] != AF_INET and client[8:20] != MAPPED
         return ":" in client.host
 
     @property

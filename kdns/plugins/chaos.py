@@ -63,16 +63,22 @@ class Chaos(Plugin):
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         version, *authors = options.words or (f"kdns-{__version__}",)
         host = socket.gethostname() or "localhost"
-        self._said = {
+        said = {
             "version.bind.": [version], "version.server.": [version], "authors.bind.": authors,
             "hostname.bind.": [host], "id.server.": [host],
         }  # fmt: skip
+        self._rdata = {name: tuple(map(_rdata, texts)) for name, texts in said.items() if texts}
         block.answer_any_class()
 
     async def answer(self, query: Query, next: Handler) -> Answer:
-        said = self._said.get(query.name) if query.cls == CH and query.type == TXT else None
-        if not said:
+        rdata = self._rdata.get(query.name) if query.cls == CH and query.type == TXT else None
+        if rdata is None:
             return await next(query)
-        rdata = tuple(bytes((len(octets),)) + octets for octets in (text.encode()[:255] for text in said))
         txt = RRset(query.name, TXT, 0, rdata)
         return Response(authoritative=False, answer=(txt,), stable_for=math.inf, made=MADE)
+
+
+def _rdata(text: str) -> bytes:
+    """A text as TXT has it, as much as fits."""
+    octets = text.encode()[:255]
+    return bytes((len(octets),)) + octets

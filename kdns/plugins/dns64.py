@@ -54,13 +54,12 @@ from kdns.config.directive import Directive
 from kdns.config.options import argument, flag, option
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
-from kdns.dns.query import Query
+from kdns.dns.query import MAPPED, Query
 from kdns.dns.response import Answer, replace, Response, RRset
 from kdns.dns.types import A, AAAA, AD, CD, NXDOMAIN, RRSIG, SOA
 
 WELL_KNOWN = IPv6Network("64:ff9b::/96")  # RFC 6052 2.1
 LENGTHS = (32, 40, 48, 56, 64, 96)
-MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96 (RFC 6147 5.1.4)
 WITHOUT_SOA = 600  # seconds that a synthesized record holds at most where no SOA says another time (RFC 6147 5.1.7)
 
 
@@ -158,6 +157,7 @@ def longest_ttl(response: Response) -> int:
 
 
 def _usable(rrset: RRset) -> bool:
+    """Has it an address outside of ::ffff:0:0/96 (RFC 6147 5.1.4)?"""
     return any(not octets.startswith(MAPPED) for octets in rrset.rdata)
 
 

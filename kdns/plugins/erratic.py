@@ -88,15 +88,14 @@ class Erratic(Plugin):
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         self.options = options
-        self._drop = options.drop
-        if self._drop is None:
-            self._drop = 0 if options.truncate or options.delay[0] else OFTEN
+        unless_said = 0 if options.truncate or options.delay[0] else OFTEN
+        self._drop = unless_said if options.drop is None else options.drop
         self._asked = 0
 
     async def answer(self, query: Query, next: Handler) -> Answer:
         number, (every, seconds) = self._asked, self.options.delay
         self._asked += 1
-        if _is_one_of(number, self._drop or 0):
+        if _is_one_of(number, self._drop):
             return SILENCE
         if _is_one_of(number, every):
             await asyncio.sleep(seconds)

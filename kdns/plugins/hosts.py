@@ -93,7 +93,7 @@ from kdns.core.fallthrough import Fallthrough
 from kdns.core.files import read_text, Stamp, stamp
 from kdns.core.plugin import Handler, Plugin
 from kdns.dns import names
-from kdns.dns.query import Query
+from kdns.dns.query import MAPPED, Query
 from kdns.dns.response import Answer, ExtendedError, Key, Made, Response, RRset
 from kdns.dns.types import A, AAAA, ANY, NOT_AUTHORITATIVE, PTR, SERVFAIL
 from kdns.errors import FileError
@@ -102,7 +102,6 @@ log = logging.getLogger(__name__)
 
 MADE = Made("hosts")
 NOT_HERE = ExtendedError(NOT_AUTHORITATIVE)
-MAPPED = b"\0" * 10 + b"\xff\xff"  # before an IPv4 address in an IPv6 one (RFC 4291 2.5.5.2)
 Line = tuple[bytes, list[str]]  # an address and the names that have it
 
 

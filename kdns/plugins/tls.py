@@ -65,6 +65,7 @@ from kdns.config.directive import Directive
 from kdns.config.options import argument, choice, option, word
 from kdns.core.block import Block
 from kdns.core.files import read_octets
+from kdns.core.generation import ENCRYPTED
 from kdns.core.plugin import Plugin
 from kdns.errors import FileError
 
@@ -72,7 +73,6 @@ log = logging.getLogger(__name__)
 
 WATCH = 5.0  # seconds between looks at the files
 LARGEST = 1 << 20  # octets of a file
-ENCRYPTED = ("tls", "https")  # schemes
 DOT, HTTP = ["dot"], ["h2", "http/1.1"]  # what is spoken inside (ALPN)
 _VERIFY = {
     "nocert": ssl.CERT_NONE,

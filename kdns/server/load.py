@@ -10,7 +10,7 @@ from kdns.config.directive import Directive
 from kdns.config.options import read
 from kdns.core.block import Block
 from kdns.core.files import read_text, Reading
-from kdns.core.generation import Generation, Where
+from kdns.core.generation import ENCRYPTED, Generation, Where
 from kdns.core.listener import Listener
 from kdns.core.plugin import Plugin
 from kdns.errors import CorefileError, FileError, KdnsError, NoSuchPlugin
@@ -19,7 +19,6 @@ from kdns.server.schemes import SCHEMES
 from kdns.server.sockets import shown
 
 STDIN = ("-", "stdin")
-ENCRYPTED = ("tls", "https")  # schemes
 
 
 def read_corefile(path: str) -> str:
