@@ -179,7 +179,11 @@ CASES = [
     (["-nonsense"], 2, "kdns: unrecognized arguments: -nonsense; kdns -h shows the flags\n"),
     (["-p", "x"], 2, "kdns: argument -dns.port/--dns.port/-p/--port: 'x' is not a port; kdns -h shows the flags\n"),
     (["help", "log", "cache"], 2, "kdns: help takes the name of a plugin, or nothing; kdns -h shows the flags\n"),
-    (["help", "nothing"], 1, "kdns: plugin 'nothing' is not served by kdns (yet)\n"),
+    (["help", "nothing"], 1, "kdns: unknown plugin 'nothing'\n"),
+    (["help", "kubernets"], 1, "kdns: unknown plugin 'kubernets', did you mean 'kubernetes'?\n"),
+    (["--manifest=x"], 2, "kdns: unrecognized arguments: --manifest=x, did you mean '--manifests'?; kdns -h shows the flags\n"),
+    (["exlain", "a"], 2, "kdns: unrecognized arguments: exlain a, did you mean 'explain'?; kdns -h shows the flags\n"),
+    (["explain"], 2, "kdns: the following arguments are required: NAME; kdns explain -h shows the flags\n"),
     (
         ["-conf", "Corefile", "--manifests", "x"],
         2,

@@ -33,8 +33,10 @@ def replies(path: str | None, **asked: Any) -> Iterator[dict[str, Any]]:
         try:
             sock.connect(path)
         except OSError as error:
-            why = error.strerror or str(error)
-            raise KdnsError(f"cannot ask at {path}: {why}; a Corefile says where its server listens for this: admin PATH") from None
+            why = (error.strerror or str(error)).lower()
+            needs = f"the server's Corefile needs the line 'admin' ({PATH}), or 'admin PATH' and --socket PATH here"
+            files = "; --manifests FILE asks files in its place" if asked["command"] == "explain" else ""
+            raise KdnsError(f"cannot ask a server at {path}: {why}; {needs}{files}") from None
         try:
             with contextlib.suppress(BrokenPipeError):  # it may have said why it does not listen
                 sock.sendall(json.dumps(asked).encode() + b"\n")

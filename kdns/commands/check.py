@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kdns import plugins
-from kdns.commands.corefiles import corefile
+from kdns.commands.corefiles import corefile, NO_COREFILE
 from kdns.commands.flags import parser as flags_of_all
 from kdns.commands.lines import log_to_stdout
 from kdns.core.generation import Generation
@@ -56,7 +56,8 @@ def run(words: list[str]) -> int:
         parser.error("--against takes a server and a file of questions")
     port = 53 if flags.port is None else flags.port
     log_to_stdout(flags.log_format, quiet=True)
-    text, path = corefile(flags.corefile or flags.conf or ("-" if _is_given() else None), port)
+    given = flags.corefile or flags.conf or ("-" if _is_given() else None)
+    text, path = corefile(given, port)
     try:
         if flags.against:
             from kdns.commands.against import compared
@@ -67,7 +68,7 @@ def run(words: list[str]) -> int:
         else:
             findings = asyncio.run(check(text, path or "Corefile", port))
             status = int(bool(findings.errors))
-            lines = list(findings.lines())
+            lines = [*([] if given or path else [f"note: {NO_COREFILE}"]), *findings.lines()]
     finally:
         end_all()
     print("\n".join(lines))

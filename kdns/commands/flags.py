@@ -8,6 +8,9 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
+from kdns.commands import COMMANDS
+from kdns.config.directive import did_you_mean
+
 TRUE = ("1", "t", "T", "true", "TRUE", "True")  # as Go's strconv.ParseBool has them
 FALSE = ("0", "f", "F", "false", "FALSE", "False")
 
@@ -32,7 +35,12 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """What the words say."""
-        return self.parse_args([word for given in words if (word := self._switched(given))])
+        given, others = self.parse_known_args([word for given in words if (word := self._switched(given))])
+        if others:
+            commands = COMMANDS if self.prog == "kdns" else {}
+            near = did_you_mean(others[0].partition("=")[0], [*self._option_string_actions, *commands])
+            self.error(f"unrecognized arguments: {' '.join(others)}{near}")
+        return given
 
     def _switched(self, word: str) -> str:
         """`-quiet` for `-quiet=true`, nothing for `-quiet=false`."""
@@ -45,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         return flag if value in TRUE else ""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"kdns: {message}; kdns -h shows the flags\n")
+        self.exit(2, f"kdns: {message}; {self.prog} -h shows the flags\n")
 
 
 def parser(prog: str = "kdns", description: str = "The DNS server of a Kubernetes cluster.", epilog: str = "") -> Parser:

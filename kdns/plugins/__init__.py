@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from kdns.config.directive import did_you_mean
 from kdns.config.options import argument, lines
 from kdns.core.plugin import Plugin
 from kdns.errors import CorefileError, NoSuchPlugin, one_line
@@ -82,7 +83,9 @@ def load(name: str) -> type[Plugin]:
         return _from_elsewhere(entry)
     if name in WITHOUT_EFFECT:
         return type(name, (_WithoutEffect,), {"note": WITHOUT_EFFECT[name]})
-    raise NoSuchPlugin(f"plugin '{name}' {INSTEAD.get(name, 'is not served by kdns (yet)')}")
+    if name in INSTEAD:
+        raise NoSuchPlugin(f"plugin '{name}' {INSTEAD[name]}")
+    raise NoSuchPlugin(f"unknown plugin '{name}'{did_you_mean(name, ORDER)}")
 
 
 def _from_elsewhere(entry: "EntryPoint") -> type[Plugin]:

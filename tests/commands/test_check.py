@@ -11,6 +11,7 @@ from kdns import plugins
 from kdns.commands import against
 from kdns.commands.against import compared
 from kdns.commands.check import check
+from kdns.commands.corefiles import NO_COREFILE
 from kdns.errors import KdnsError
 from kdns.plugins.whoami import Whoami
 from kdns.testing import serve
@@ -101,6 +102,8 @@ def test_the_ways_to_name_a_corefile(tmp_path: Path) -> None:
     assert (0, [".:53", "ok"]) == kdns_check(tmp_path, "Good")
     assert (1, [wrong]) == kdns_check(tmp_path, "-conf", "Bad")
     assert (1, [wrong.replace("Bad", "Corefile")]) == kdns_check(tmp_path, stdin=bad)
+    status, lines = kdns_check(tmp_path)
+    assert (0, f"note: {NO_COREFILE}", "ok") == (status, lines[0], lines[-1])
 
 
 # ------------------------------------------------------------ against another server

@@ -220,8 +220,11 @@ def test_explain_shows_all_records(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_where_no_server_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert 1 == cli.main(["flush", "a", "--socket", str(tmp_path / "none")])
-    assert "No such file or directory; a Corefile says where its server listens for this: admin PATH" in capsys.readouterr().err
+    for command, end in (("flush", "PATH here"), ("explain", "--manifests FILE asks files in its place")):
+        assert 1 == cli.main([command, "a", "--socket", str(tmp_path / "none")])
+        said = capsys.readouterr().err
+        assert f"cannot ask a server at {tmp_path}/none: no such file or directory; the server's Corefile needs" in said
+        assert said.endswith(f"{end}\n")
 
 
 def test_who_asks_while_too_many_do_is_told_so(corefile: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
