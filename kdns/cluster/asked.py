@@ -8,7 +8,6 @@ from typing import Any
 
 from kdns.cluster import records
 from kdns.cluster.balancers import External, kind_of
-from kdns.cluster.external import Outside
 from kdns.cluster.members import Naming
 from kdns.cluster.objects import Service
 from kdns.cluster.reasons import reason
@@ -26,8 +25,7 @@ class Asked:
 
     def __init__(self, store: Store, exposed: Callable[[str], bool], kinds: Collection[str]) -> None:
         self._store, self._exposed = store, exposed
-        known = [store.outside if kind == SERVICE else store.asking.get(kind) for kind in kinds]
-        self._every: list[Outside] = [of for of in known if of is not None]
+        self._every = [store.outside if kind == SERVICE else store.asking[kind] for kind in kinds]
 
     def look(self, name: str, type: int, origin: str, naming: Naming) -> tuple[Found, tuple[Key, ...]]:
         """What a name has, and what that was made from."""

@@ -9,6 +9,7 @@ A source (manifests, an API server) puts and removes; nobody else writes. No I/O
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -49,7 +50,7 @@ class Store:
         self._merged: dict[str, tuple[Slice, ...]] = {}  # of those that have many, until they change
         self._addresses = Addresses()  # ClusterIPs, and endpoints of the Services that names can be made of
         self.outside = Outside()  # Services as they are reached from outside of the cluster
-        self.asking: dict[str, Outside] = {}  # Ingresses and so on, by kind
+        self.asking: defaultdict[str, Outside] = defaultdict(Outside)  # Ingresses and so on, by kind
         self._pods_at: dict[bytes, tuple[str, ...]] = {}
 
     # ------------------------------------------------------------ what DNS asks
@@ -165,7 +166,7 @@ class Store:
             self._pod_changed(old, new, touched)  # type: ignore[arg-type]
         elif isinstance(some, Entrance):
             touched.add(some.key)  # routes to a Gateway depend on it
-            touched |= self.asking.setdefault(kind_of(some.key), Outside()).changed(old, new)  # type: ignore[arg-type]
+            touched |= self.asking[kind_of(some.key)].changed(old, new)  # type: ignore[arg-type]
         elif some is not None:
             touched.add(some.name)
 

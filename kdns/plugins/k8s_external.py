@@ -79,6 +79,7 @@ Examples
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast, Protocol
 
 from msgspec.structs import replace
@@ -149,21 +150,24 @@ class K8sExternal(Plugin):
         self._naming = {origin: Naming(origin, options.ttl, middle="") for origin in origins}
         self._apexes = {origin: Apex(origin, options.ttl, NAME, ".".join(self._server)) for origin in origins}
 
-    @property
+    @cached_property
     def _cluster(self) -> Cluster:
         return cast(Cluster, self.block.named("kubernetes")[0])
+
+    @cached_property
+    def _asked(self) -> Asked:
+        return Asked(self._cluster.store, self._cluster.answers.exposed, self._kinds)
 
     async def answer(self, query: Query, next: Handler) -> Answer:
         origin = self._fallthrough.zone(query.name)
         if origin is None:
             return await next(query)
-        cluster = self._cluster
-        store = cluster.store
+        store = self._cluster.store
         if not store.synced:
             return Response(rcode=SERVFAIL, made=MADE, error=ExtendedError(NOT_READY, store.why_not))
-        found, depends = self._look(query, origin, cluster)
+        found, depends = self._look(query, origin)
         if not found.answer:
-            error = self._why(query, origin, found.exists, cluster) if cluster.answers.reasons.wanted(query) else None
+            error = self._why(query, origin, found.exists) if self._cluster.answers.reasons.wanted(query) else None
             response = self._apexes[origin].negative(found.exists, store.serial, depends, error)
         else:
             response = Response(
@@ -176,60 +180,54 @@ class K8sExternal(Plugin):
             return await self.block.follow(query, response, (self._apexes[origin].soa(store.serial),))
         return response
 
-    def _look(self, query: Query, origin: str, cluster: Cluster) -> tuple[Found, tuple[Key, ...] | None]:
+    def _look(self, query: Query, origin: str) -> tuple[Found, tuple[Key, ...] | None]:
         """What a name has, and what that was made from (None: who asks)."""
         name = query.name
         if name == origin:
-            return self._at_apex(query, origin, cluster)
+            return self._at_apex(query, origin)
         if is_reverse(name):
-            return self._pointers(name, query.type, cluster)
+            return self._pointers(name, query.type)
         below = names.labels(name if origin == "." else name[: -len(origin)])
         own = self._server
         if below[-(len(own) - 1) :] == own[1:]:
-            rrsets = self._front(query, origin, cluster) if below == own else ()
+            rrsets = self._front(query, origin) if below == own else ()
             return Found(below in (own, own[1:]), of_type(rrsets, query.type)), None
-        found, more = self._named(below, query, origin, cluster)
+        found, more = self._named(below, query, origin)
         if not self._kinds:
             return found, more
-        asking = self._asked(cluster)
-        has = asking.has(name)
+        has = self._asked.has(name)
         if found.exists and len(below) > 1 and not has:
             return found, (name, *more)  # no wildcard stands for a name that is there (RFC 4592 2.2.1)
-        asked, depends = asking.look(name, query.type, origin, self._naming[origin])
+        asked, depends = self._asked.look(name, query.type, origin, self._naming[origin])
         if asked.answer:
             return asked, depends if has else depends + more
-        if found.answer and found.answer[0].type == CNAME and asking.look(name, ANY, origin, self._naming[origin])[0].answer:
+        if found.answer and found.answer[0].type == CNAME and self._asked.look(name, ANY, origin, self._naming[origin])[0].answer:
             return records.EMPTY, depends + more  # there is no alias beside addresses (RFC 1034 3.6.2)
         return found._replace(exists=found.exists or asked.exists), depends + more
 
-    def _asked(self, cluster: Cluster) -> Asked:
-        return Asked(cluster.store, cluster.answers.exposed, self._kinds)
-
-    def _why(self, query: Query, origin: str, exists: bool, cluster: Cluster) -> ExtendedError | None:
+    def _why(self, query: Query, origin: str, exists: bool) -> ExtendedError | None:
         """Why a name has no address: of those that somebody asks for, and of Services."""
         if query.type not in (A, AAAA):
             return None
-        if (why := self._asked(cluster).why(query.name, origin)) is not None or exists:
+        if (why := self._asked.why(query.name, origin)) is not None or exists:
             return why
         name, _, namespace = query.name.removesuffix("." + origin).partition(".")
-        service = cluster.store.services.get(f"{namespace}/{name}")
-        return None if service is None or not cluster.answers.exposed(namespace) else unreached(service)
+        service = self._cluster.store.services.get(f"{namespace}/{name}")
+        return None if service is None or not self._cluster.answers.exposed(namespace) else unreached(service)
 
     async def account(self, query: Query) -> Mapping[str, Any]:
         origin = self._fallthrough.zone(query.name)
-        cluster = self._cluster
-        return {} if origin is None else self._asked(cluster).account(query.name, origin)
+        return {} if origin is None else self._asked.account(query.name, origin)
 
     def transferable(self) -> Mapping[str, Key]:
         return dict.fromkeys(self._fallthrough.zones, CHANGED) if self._cluster.store.synced else {}
 
     def outgoing(self, origin: str, query: Query) -> Outgoing:
-        cluster = self._cluster
-        answers, store = cluster.answers, cluster.store
+        answers, store = self._cluster.answers, self._cluster.store
         apex = self._apexes[origin]
         own = f"{self._apex}.{origin.lstrip('.')}"
-        zone = listing.ExternalZone(apex, self._naming[origin], self._asked(cluster), own, self.options.headless)
-        found, _ = self._at_apex(Query(origin, NS, local=query.local), origin, cluster)
+        zone = listing.ExternalZone(apex, self._naming[origin], self._asked, own, self.options.headless)
+        found, _ = self._at_apex(Query(origin, NS, local=query.local), origin)
         top = [*found.answer, *found.additional]
 
         def called(address: bytes) -> list[str]:
@@ -239,10 +237,10 @@ class K8sExternal(Plugin):
             return Outgoing(apex.soa(store.serial), listing.external_pointers(answers, zone, called, top))
         return Outgoing(apex.soa(store.serial), listing.external_listing(answers, zone, top))
 
-    def _named(self, below: list[str], query: Query, origin: str, cluster: Cluster) -> tuple[Found, tuple[Key, ...]]:
+    def _named(self, below: list[str], query: Query, origin: str) -> tuple[Found, tuple[Key, ...]]:
         """`service.namespace`, and what is below it."""
-        namespace, store = below[-1], cluster.store
-        seen = cluster.answers.exposed(namespace)
+        namespace, store, answers = below[-1], self._cluster.store, self._cluster.answers
+        seen = answers.exposed(namespace)
         if len(below) == 1:
             return Found(seen and namespace in store.namespaces), (namespace,)
         key = f"{namespace}/{below[-2]}"
@@ -252,7 +250,7 @@ class K8sExternal(Plugin):
             return records.NOTHING, depends
         naming, external = self._naming[origin], service.external
         labels, room = below[:-2], query.limit(self.block.udp_size)
-        slices = cluster.answers.slices(service) if self.options.headless and not service.ips else ()
+        slices = answers.slices(service) if self.options.headless and not service.ips else ()
         if external is None or not (external.addresses or external.names):
             there = records.has_endpoints(slices)
             found = records.at(service, slices, labels, query.type, query.name, naming, room) if there else records.NOTHING
@@ -266,15 +264,15 @@ class K8sExternal(Plugin):
             return Found(True, (records.cname(query.name, external.names[0], naming),)), depends
         return records.balanced_srv(service, external.names[0], labels, query.name, query.type, naming), depends
 
-    def _pointers(self, name: str, type: int, cluster: Cluster) -> tuple[Found, tuple[Key, ...] | None]:
+    def _pointers(self, name: str, type: int) -> tuple[Found, tuple[Key, ...] | None]:
         prefix = names.reverse_prefix(name)
         if prefix is None:
             return records.NOTHING, ()
         address, bits = prefix
         if bits < 8 * len(address):
             return records.EMPTY, None  # nobody knows what is below it, and nobody keeps it
-        every = {key: key.partition("/")[0] for key in cluster.store.outside.of(address)}
-        keys = [key for key, namespace in every.items() if cluster.answers.exposed(namespace)]
+        every = {key: key.partition("/")[0] for key in self._cluster.store.outside.of(address)}
+        keys = [key for key, namespace in every.items() if self._cluster.answers.exposed(namespace)]
         rdata = tuple(map(names.wire, self._called(keys)))
         answer = (RRset(name, PTR, self.options.ttl, rdata),) if rdata and type in (PTR, ANY) else ()
         return Found(bool(rdata), answer), (address, *keys, *dict.fromkeys(every.values()))
@@ -282,16 +280,16 @@ class K8sExternal(Plugin):
     def _called(self, keys: Iterable[str]) -> list[str]:
         return [records.base(key, self._origin, "") for key in keys]
 
-    def _at_apex(self, query: Query, origin: str, cluster: Cluster) -> tuple[Found, tuple[Key, ...] | None]:
+    def _at_apex(self, query: Query, origin: str) -> tuple[Found, tuple[Key, ...] | None]:
         if query.type == NS:
             server = names.wire(f"{'.'.join(self._server)}.{origin.lstrip('.')}")
-            return Found(True, (RRset(origin, NS, self.options.ttl, (server,)),), self._front(query, origin, cluster)), None
-        soa = (self._apexes[origin].soa(cluster.store.serial),) if query.type in (SOA, ANY) else ()
+            return Found(True, (RRset(origin, NS, self.options.ttl, (server,)),), self._front(query, origin)), None
+        soa = (self._apexes[origin].soa(self._cluster.store.serial),) if query.type in (SOA, ANY) else ()
         return Found(True, soa), (".",)
 
-    def _front(self, query: Query, origin: str, cluster: Cluster) -> tuple[RRset, ...]:
+    def _front(self, query: Query, origin: str) -> tuple[RRset, ...]:
         """Addresses of the Service in front of this server: its external ones, or else its own."""
-        own = cluster.answers.behind(query)
+        own = self._cluster.answers.behind(query)
         outside = [address for service in own if service.external for address in service.external.addresses]
         ips = outside or [ip for service in own for ip in service.ips]
         return records.addresses(f"{'.'.join(self._server)}.{origin.lstrip('.')}", self.options.ttl, ips)
