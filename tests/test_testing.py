@@ -6,6 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def test_files_are_taken_with_their_lines(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught, serve(path):
         pass
     assert f"{path}:5: Service default/web: spec.prots: no such field, did you mean 'ports'?" == str(caught.value)
+
+
+def test_what_is_not_begun_leaves_nothing_behind_and_what_has_ended_may_begin_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    one = serve(WEB)
+    found: list[list[Path] | list[str]] = [list(tmp_path.iterdir())]
+    for _ in range(2):
+        with one as server:
+            found.append(says(server))
+        found.append(list(tmp_path.iterdir()))
+    assert [[], ["10.96.0.9"], [], ["10.96.0.9"], []] == found
 
 
 def test_queries_are_written_down_each_time() -> None:

@@ -113,7 +113,7 @@ class AsyncServer:
         self._given, self._corefile = manifests, corefile
         self._options = ["lenient"] * lenient + [f'pod_ips "{pod_ips}"'] * bool(pod_ips)
         self._objects = _Objects(lenient)
-        self._folder = tempfile.TemporaryDirectory(prefix="kdns-testing-")
+        self._folder: tempfile.TemporaryDirectory[str]
         self._changing = asyncio.Lock()
 
     @property
@@ -152,6 +152,7 @@ class AsyncServer:
 
     async def _start(self) -> None:
         with contextlib.ExitStack() as undo:
+            self._folder = tempfile.TemporaryDirectory(prefix="kdns-testing-")
             undo.callback(self._folder.cleanup)
             corefile = self._corefile
             if corefile is None:
