@@ -43,33 +43,25 @@ class InFlight:
 
         To be called from a callback of the loop, not from a Task. Never raises.
         """
-        try:
-            made = start(asyncio.get_running_loop(), coro)
-        except asyncio.CancelledError:
-            return None
-        except Exception:
-            log.exception("a query could not be answered")
-            return None
-        if isinstance(made, Stepped):
-            now = time.monotonic()
-            if len(self._waiting) >= self.limit:
-                self.dropped[server] += 1
-                oldest = next(iter(self._waiting))
-                if now - self._waiting[oldest] < PATIENCE:
-                    made.cancel()
-                    return made
-                del self._waiting[oldest]
-                oldest.cancel()
-            self._waiting[made] = now
-            made.add_done_callback(self._done)
+        made = Stepped(asyncio.get_running_loop(), coro, self._waiting)
+        made.step()
+        if made.over:
+            return outcome(made)
+        now = time.monotonic()
+        if len(self._waiting) >= self.limit:
+            self.dropped[server] += 1
+            oldest = next(iter(self._waiting))
+            if now - self._waiting[oldest] < PATIENCE:
+                made.cancel()
+                return made
+            del self._waiting[oldest]
+            oldest.cancel()
+        self._waiting[made] = now
         return made
 
     def has_room(self) -> bool:
         """Whether one that waits would not be dropped."""
         return len(self._waiting) < self.limit or time.monotonic() - next(iter(self._waiting.values())) >= PATIENCE
-
-    def _done(self, made: "Stepped[Any]") -> None:
-        self._waiting.pop(made, None)
 
     async def ended(self, timeout: float) -> None:
         """Wait until all that are in flight now have ended, at most so many seconds; the rest is cancelled."""
@@ -91,6 +83,8 @@ class InFlight:
 
 def outcome(made: "Stepped[T] | asyncio.Task[T]") -> T | None:
     """What came of it, once it is done; None where it was cancelled or failed, which is logged."""
+    if isinstance(made, Stepped) and made.error is None:
+        return made.value
     if made.cancelled():
         return None
     error = made.exception()
@@ -100,36 +94,31 @@ def outcome(made: "Stepped[T] | asyncio.Task[T]") -> T | None:
     return made.result()
 
 
-def start(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> "T | Stepped[T]":
-    """The result of a coroutine that does not wait, or what will have it. What it raises at once is raised here."""
-    stepped = Stepped(loop, coro)
-    stepped.step()
-    return stepped.result() if stepped.done() else stepped
-
-
 class Stepped(Generic[T]):
     """A coroutine that is stepped by hand until it ends or becomes a Task. Its callbacks are called as soon as it is done.
 
-    Whoever keeps it as the current Task gets to the Task through it.
+    `among`: those that wait, among which it then is no more. Whoever keeps this as the current Task gets to the Task through it.
     """
 
     __slots__ = (
-        "__weakref__", "_callbacks", "_context", "_coro", "_error", "_loop", "_over", "_result", "_waits_for", "cancels", "task"
+        "__weakref__", "_among", "_callbacks", "_cancels", "_context", "_coro", "_loop", "_task", "_waits_for", "error", "over",
+        "value",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T]) -> None:
-        self._loop, self._coro, self._context = loop, coro, contextvars.copy_context()
-        self._waits_for: Prompt[Any] | None = None
+    def __init__(self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], among: "dict[Stepped[Any], float]") -> None:
+        self._loop, self._coro, self._among = loop, coro, among
+        self._context = contextvars.copy_context()
         self._callbacks: list[Callable[[Stepped[T]], None]] = []
-        self._over = False
-        self._result: T | None = None
-        self._error: BaseException | None = None
-        self.task: asyncio.Task[T] | None = None
-        self.cancels = 0
+        self._waits_for: Prompt[Any] | None = None
+        self._task: asyncio.Task[T] | None = None
+        self._cancels = 0
+        self.over = False  # then it has a value or an error
+        self.value: T | None = None
+        self.error: BaseException | None = None
 
     def step(self) -> None:
         """Go on until the coroutine waits or ends."""
-        if self.task is not None:  # which goes on by itself
+        if self._task is not None:  # which goes on by itself
             return
         loop = self._loop
         try:
@@ -141,14 +130,14 @@ class Stepped(Generic[T]):
         try:
             waits_for = self._context.run(self._coro.send, None)
         except StopIteration as end:
-            self._over, self._result = True, end.value
+            self.over, self.value = True, end.value
         except (Exception, asyncio.CancelledError) as error:
-            self._over, self._error = True, error
+            self.over, self.error = True, error
         finally:
             _leave_task(loop, self)  # type: ignore[arg-type]
-        if self._over:
+        if self.over:
             self._tell()
-        elif isinstance(waits_for, Prompt) and waits_for.go_on is None and not self.cancels:
+        elif isinstance(waits_for, Prompt) and waits_for.go_on is None and not self._cancels:
             waits_for._asyncio_future_blocking = False  # taken, as a Task would say
             self._waits_for, waits_for.go_on = waits_for, self.step
         else:
@@ -156,29 +145,30 @@ class Stepped(Generic[T]):
 
     def _hand_over(self, waits_for: Any) -> None:
         """It waits for what is no reply of an upstream, or is cancelled: from here on it is a Task."""
-        task = self.task = self._loop.create_task(_Rest(self._coro, waits_for), context=self._context)
-        for _ in range(self.cancels):
+        task = self._task = self._loop.create_task(_Rest(self._coro, waits_for), context=self._context)
+        for _ in range(self._cancels):
             task.cancel()
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
-            self._error = asyncio.CancelledError()
+            self.error = asyncio.CancelledError()
         elif (error := task.exception()) is not None:
-            self._error = error
+            self.error = error
         else:
-            self._result = task.result()
-        self._over = True
+            self.value = task.result()
+        self.over = True
         self._tell()
 
     def _tell(self) -> None:
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        self._among.pop(self, None)
+        for callback in self._callbacks:
             callback(self)
+        self._callbacks.clear()
 
     def add_done_callback(self, callback: "Callable[[Stepped[T]], None]") -> None:
         """Call it when this is done: at that moment, or where that has passed in the next turn of the loop."""
-        if self._over:
+        if self.over:
             self._loop.call_soon(callback, self)
         else:
             self._callbacks.append(callback)
@@ -188,39 +178,39 @@ class Stepped(Generic[T]):
         if waits_for is not None:
             waits_for.go_on, waits_for._asyncio_future_blocking = None, True
             self._hand_over(waits_for)
-        if self.task is not None:
-            return self.task.cancel(msg)
-        self.cancels += 1
+        if self._task is not None:
+            return self._task.cancel(msg)
+        self._cancels += 1
         return True
 
     def cancelling(self) -> int:
-        return self.cancels if self.task is None else self.task.cancelling()
+        return self._cancels if self._task is None else self._task.cancelling()
 
     def uncancel(self) -> int:
-        if self.task is not None:
-            return self.task.uncancel()
-        self.cancels = max(0, self.cancels - 1)
-        return self.cancels
+        if self._task is not None:
+            return self._task.uncancel()
+        self._cancels = max(0, self._cancels - 1)
+        return self._cancels
 
     def done(self) -> bool:
-        return self._over
+        return self.over
 
     def cancelled(self) -> bool:
-        return isinstance(self._error, asyncio.CancelledError)
+        return isinstance(self.error, asyncio.CancelledError)
 
     def exception(self) -> BaseException | None:
         """What it raised, once it is done."""
-        return self._error
+        return self.error
 
     def result(self) -> T:
         """What it came to, once it is done."""
-        if self._error is not None:
-            raise self._error
-        result: T = self._result  # type: ignore[assignment]
+        if self.error is not None:
+            raise self.error
+        result: T = self.value  # type: ignore[assignment]
         return result
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.task, name)
+    def get_name(self) -> str:
+        return "a query" if self._task is None else self._task.get_name()
 
 
 class _Rest(Coroutine[Any, Any, T]):
