@@ -6,27 +6,57 @@ first is cancelled, one of those who wait does the work instead.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from types import TracebackType
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
+
+
+class Flight(Generic[V]):
+    """The work for a key, from `with` to its end; whoever does it lays down its `outcome`. None: it was cancelled."""
+
+    __slots__ = ("_key", "_under_way", "outcome", "waiting")
+
+    def __init__(self, key: Hashable, under_way: "dict[Hashable, Flight[V]]") -> None:
+        self._key, self._under_way = key, under_way
+        self.outcome: V | Exception | None = None
+        self.waiting: list[asyncio.Future[V | Exception | None]] | None = None
+
+    def __enter__(self) -> "Flight[V]":
+        self._under_way[self._key] = self
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if self._under_way.get(self._key) is self:
+            del self._under_way[self._key]
+        if self.waiting is not None:
+            outcome = error if isinstance(error, Exception) else self.outcome
+            for future in self.waiting:
+                if not future.done():
+                    future.set_result(outcome)
 
 
 class Singleflight(Generic[V]):
     """The questions under way, each by its key. There are never more than those who ask."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, list[asyncio.Future[V | Exception | None]]] = {}
+        self._under_way: dict[Hashable, Flight[V]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
         """Is the question under way?"""
-        return key in self._waiting
+        return key in self._under_way
+
+    def flight(self, key: Hashable) -> Flight[V]:
+        """For whoever finds none under way and does the work: a coroutine less than `ask`."""
+        return Flight(key, self._under_way)
 
     async def ask(self, key: Hashable, work: Callable[[], Awaitable[V]], joined: Callable[[V], None] | None = None) -> V:
         """What the work for a key comes to; `joined` is told of it where it was another's work."""
-        outcome: V | Exception | None
-        while (waiting := self._waiting.get(key)) is not None:
+        while (flight := self._under_way.get(key)) is not None:
             future: asyncio.Future[V | Exception | None] = asyncio.get_running_loop().create_future()
-            waiting.append(future)
+            if flight.waiting is None:
+                flight.waiting = []
+            flight.waiting.append(future)
             outcome = await future
             if isinstance(outcome, Exception):
                 raise outcome
@@ -34,16 +64,6 @@ class Singleflight(Generic[V]):
                 if joined is not None:
                     joined(outcome)
                 return outcome
-        waiting = self._waiting[key] = []
-        outcome = None
-        try:
-            outcome = result = await work()
+        with self.flight(key) as flight:
+            flight.outcome = result = await work()
             return result
-        except Exception as error:
-            outcome = error
-            raise
-        finally:  # None: whoever did the work was cancelled
-            del self._waiting[key]
-            for future in waiting:
-                if not future.done():
-                    future.set_result(outcome)

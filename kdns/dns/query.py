@@ -90,7 +90,7 @@ def without(options: bytes, codes: Collection[int]) -> bytes:
 class Query:
     """One question, already valid (RFC 9619: never more than one); or NOTIFY (RFC 1996), as `flags` then say."""
 
-    __slots__ = ("_client", "_local", "cls", "edns", "flags", "name", "question", "received", "trail",
+    __slots__ = ("_client", "_local", "cls", "do", "edns", "flags", "name", "question", "received", "trail",
                  "transport", "type", "wire")  # fmt: skip
 
     name: str  # lower case, absolute
@@ -99,6 +99,7 @@ class Query:
     question: bytes  # the question section as it came: the spelling is echoed
     flags: int  # the header's, RD, AD and CD among them
     edns: Edns | None
+    do: bool  # are DNSSEC's records wanted (RFC 3225)?
     transport: Transport
     received: float  # time.monotonic()
     trail: tuple[str, ...]  # the aliases that were followed on the way to it
@@ -120,6 +121,7 @@ class Query:
     ) -> None:
         """Without `question` it is one of our own, as for the target of an alias."""
         self.name, self.type, self.cls, self.flags, self.edns = name, type, cls, flags, edns
+        self.do = edns is not None and edns.do
         self.question = question or names.wire(name) + struct.pack("!HH", type, cls)
         self.wire = wire
         self._client, self._local = client, local
@@ -169,10 +171,6 @@ class Query:
         other._client, other._local, other.wire = self._client, self._local, self.wire
         other.transport, other.received, other.trail = self.transport, self.received, self.trail
         return other
-
-    @property
-    def do(self) -> bool:
-        return self.edns is not None and self.edns.do
 
     def options(self, codes: Collection[int]) -> bytes:
         """The client's EDNS options of these codes, as they came."""

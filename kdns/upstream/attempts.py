@@ -8,7 +8,6 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from kdns.core.explained import note
 from kdns.dns.query import Query, Transport
@@ -25,11 +24,7 @@ UNREACHABLE, NETWORK = 22, 23  # extended errors (RFC 8914 4)
 REMEDY = "see that upstreams are up, and that firewalls and NetworkPolicies let kdns through to them"
 
 
-class Outcome(NamedTuple):
-    """What came of a question. `replied`: an upstream said it; else it is ours, about upstreams that said nothing."""
-
-    response: Response
-    replied: bool
+Outcome = tuple[Response, bool]  # what came of a question; False: it is ours, about upstreams that said nothing
 
 
 class Attempts:
@@ -85,7 +80,7 @@ class Attempts:
             if last.rcode not in self._failover or replies + fails >= len(order):
                 break
             began = time.monotonic()
-        return Outcome(last, True) if last is not None else Outcome(_failed(upstreams, failures), False)
+        return (last, True) if last is not None else (_failed(upstreams, failures), False)
 
     async def ask_one(self, upstream: Upstream, query: Query, size: int) -> Response:
         """What one upstream says, whatever its health and whether it is taken out; UpstreamError where it says nothing."""

@@ -110,9 +110,8 @@ class Resolver(Kept):
         asked = await self._asked()
         if not asked:
             return _Found(failure=f"{RESOLV_CONF} names no nameserver")
-        outcome = await self._attempts.ask(asked, Query(name, type), OUR_SIZE)
-        response = outcome.response
-        if not outcome.replied:
+        response, replied = await self._attempts.ask(asked, Query(name, type), OUR_SIZE)
+        if not replied:
             return _Found(failure=response.error.text if response.error else "no reply")
         if response.rcode not in (NOERROR, NXDOMAIN):
             return _Found(failure=f"{response.made.upstream} answers {RCODES.get(response.rcode, response.rcode)}")

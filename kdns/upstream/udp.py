@@ -112,6 +112,7 @@ class Datagrams:
     def _read(self, port: SourcePort) -> None:
         """Take what came, a batch at most."""
         sock, outstanding = port.socket, port.outstanding
+        questions = outstanding.questions
         try:
             for _ in range(BATCH):
                 size = sock.recv_into(_buffer)
@@ -120,13 +121,13 @@ class Datagrams:
                     port.guesses += 1
                     if port.guesses == GUESSES:
                         outstanding.fail(Spoofed("someone guesses at its replies"))
-                if not outstanding:
+                if not questions:
                     break
         except BlockingIOError:
             return
         except OSError as error:
             outstanding.fail(UpstreamError(reason(error)))
-        if not outstanding and (port is not self._next or port.worn(time.monotonic())):
+        if not questions and (port is not self._next or port.worn(time.monotonic())):
             self._close(port)
 
     def _is_guess(self, port: SourcePort, wire: bytes) -> bool:

@@ -120,7 +120,7 @@ class Upstream(Kept):
                     over_tcp = True
                     continue
                 response = decode(wire, query, self._made, codes)
-                if not offered or (response.rcode <= 15 and not _knows_no_edns(wire)):
+                if not (offered and response.rcode) or (response.rcode <= 15 and not _knows_no_edns(wire)):
                     break
                 offered = b""
             if response.rcode > 15:
@@ -165,15 +165,15 @@ class Upstream(Kept):
     @property
     def usable(self) -> bool:
         """Neither down nor taken out."""
-        return not (self.exclusions or self.health.down)
+        health = self.health
+        return not self.exclusions and (not health.fails or not health.down)
 
     def _state(self) -> tuple[float, bool, bool]:
         return self.latency, not self.usable, self.edns.absent(time.monotonic())
 
     def _answered(self, took: float) -> None:
         self.latency += (took - self.latency) * SMOOTHING if self.latency else took
-        if self.health.suspect:
-            self.health.answered()
+        self.health.answered()
 
     def _failed(self, error: UpstreamError, opt: bytes, tcp: bool, timeout: float) -> None:
         self.latency += (timeout - self.latency) * SMOOTHING if self.latency else timeout

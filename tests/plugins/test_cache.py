@@ -371,7 +371,7 @@ def test_one_who_is_cancelled_does_not_cancel_the_others(cancelled: int) -> None
         await asyncio.sleep(0)
         scene.below.may.set()
         await asyncio.wait(asking)
-        assert not scene.cache._under_way._waiting
+        assert not scene.cache._under_way._under_way
         counted = scene.counted()
         return [task.cancelled() for task in asking], len(scene.below.asked), counted["requests"]
 
@@ -507,17 +507,17 @@ def test_close_ends_what_is_asked_in_the_background() -> None:
         scene.now += 60
         scene.below.may.clear()
         response = await scene.ask()
-        running = len(scene.cache._refreshes)
+        running = len(scene.cache._refreshes._under_way)
         await scene.generation.close()
         await asyncio.sleep(0.001)
-        return response.made.cached, running, len(scene.cache._refreshes) + len(asyncio.all_tasks()) - 1
+        return response.made.cached, running, len(scene.cache._refreshes._under_way) + len(asyncio.all_tasks()) - 1
 
     assert ("stale", 1, 0) == asyncio.run(some())
 
 
 def test_what_is_asked_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def some() -> tuple[list[str], int]:
-        monkeypatch.setattr("kdns.plugins.cache.MOST_REFRESHES", 2)
+        monkeypatch.setattr("kdns.plugins.cache.questions.MOST", 2)
         scene = Scene()
         scene.patient(verify=None)
         asked = [f"{n}.example.org." for n in range(4)]
@@ -526,7 +526,7 @@ def test_what_is_asked_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPa
         scene.now += 60
         scene.below.may.clear()
         states = [(await scene.ask(name)).made.cached for name in asked]
-        running = len(scene.cache._refreshes)
+        running = len(scene.cache._refreshes._under_way)
         await scene.generation.close()
         await asyncio.sleep(0.001)
         return states, running

@@ -8,8 +8,7 @@ Description
 
     A denial is kept only with an SOA, whose minimum limits its TTL (RFC 2308). Answers with and without DO, and with and
     without CD, are kept apart. Truncated answers are not kept, nor aliases that do not lead to the type asked, nor what has
-    over 16 kB. Equal questions that come while one of them is waiting for its
-    answer wait for the same answer.
+    over 16 kB. Equal questions that come while one of them is waiting for its answer wait for the same answer.
 
     Stale answers (RFC 8767): where an upstream fails (SERVFAIL and the like), or says nothing within 1.8 seconds, what is
     kept is served for an hour beyond its TTL, with a TTL of 30 and an extended error that says so. The question goes on in
@@ -98,29 +97,20 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from kdns.config.directive import Directive
 from kdns.core.block import Block, FAILED
 from kdns.core.plugin import Handler, Known, Plugin
 from kdns.core.singleflight import Singleflight
 from kdns.dns import names
-from kdns.dns.query import Query, Transport
+from kdns.dns.query import Query
 from kdns.dns.response import Answer, Made, replace, Response
 from kdns.dns.types import NOERROR, NXDOMAIN, RD, TC
 from kdns.plugins import ORDER
 from kdns.plugins.cache.answers import DENIAL, FAILURE, fresh_response, KeptAnswer, key_of, kind, stale_response, SUCCESS
 from kdns.plugins.cache.counts import CacheCounts
-from kdns.plugins.cache.options import Options
-
-MOST_REFRESHES = 512  # questions of our own under way; each may hold some kilobytes
-
-Asked = tuple[str, int]  # equal questions: the key, and RD
-
-
-def _shape(directive: Directive) -> tuple[Any, ...]:
-    """What a directive says, wherever it stands."""
-    return directive.name, directive.args, tuple(map(_shape, directive.block))
+from kdns.plugins.cache.options import Options, shape
+from kdns.plugins.cache.questions import Asked, asked_by, is_cut_for_udp, Refresh, Refreshes
 
 
 class Caching(Plugin):
@@ -137,7 +127,7 @@ class Caching(Plugin):
         self.stale, self.prefetch = options.serve_stale, options.prefetch
         self.zones = options.where[1] or block.zones
         above = ORDER[: ORDER.index("cache") + 1]
-        below = tuple(_shape(other) for other in block.parsed.directives if other.name not in above)
+        below = tuple(shape(other) for other in block.parsed.directives if other.name not in above)
         here = block.parsed.keys, tuple(block.addresses)
         self.cache = block.keep(("cache", here, self.zones, options, below), options.cache)
         key = ("cache tallies", here, self.zones)
@@ -148,7 +138,7 @@ class Caching(Plugin):
         self._never = options.never_kept()
         self._disabled = {kind: options.disabled(kind) for kind in (SUCCESS, DENIAL, FAILURE)} if options.disable else {}
         self._under_way: Singleflight[Answer] = Singleflight()
-        self._refreshes: dict[Asked, tuple[asyncio.Task[Answer], float]] = {}  # and when they began
+        self._refreshes = Refreshes()
         block.on_forget(self.cache.forget)
 
     def answer(self, query: Query, next: Handler) -> Awaitable[Answer]:
@@ -173,7 +163,9 @@ class Caching(Plugin):
     async def _pass(self, query: Query, next: Handler) -> Answer:
         """What the plugins below say of a name of which nothing is kept."""
         answer = await next(query)
-        return self._missed(answer) if isinstance(answer, Response) and answer.foreign else answer
+        if isinstance(answer, Response) and answer.foreign:
+            return replace(answer, made=self._missed(answer.made))
+        return answer
 
     async def _from_cache(self, entry: KeptAnswer, query: Query, next: Handler, now: float) -> Answer:
         return self._hit(entry, query, next, now)
@@ -202,8 +194,8 @@ class Caching(Plugin):
         second = int(now)
         self._count(entry, second, 1)
         if self.prefetch.amount and self._wanted(entry, second):
-            asked = _asked(query, key_of(query))
-            if asked not in self._refreshes and self._refresh(asked, query, next, now) is not None:
+            asked = asked_by(query, key_of(query))
+            if self._refreshes.find(asked) is None and self._refresh(asked, query, next, now) is not None:
                 self.tallies.prefetches += 1
         response = fresh_response(entry, second, self.options.keepttl)
         made = Made("cache", "", "hit", partial(self._replayed, entry))
@@ -236,8 +228,8 @@ class Caching(Plugin):
         stale = self.stale
         assert stale is not None
         if entry.failed < 0 or int(now) - entry.failed >= stale.recheck:
-            asked = _asked(query, key_of(query))
-            running = self._refreshes.get(asked)
+            asked = asked_by(query, key_of(query))
+            running = self._refreshes.find(asked)
             joined = running is not None
             running = running or self._refresh(asked, query, next, now)
             # An alias that leads back to itself must not wait for itself.
@@ -248,7 +240,7 @@ class Caching(Plugin):
                 answer = task.result() if task.done() and not task.cancelled() else None
                 if isinstance(answer, Response) and self._refreshed(answer):
                     self.tallies.misses += joined and answer.foreign
-                    return await next(query) if joined and _is_cut_for_udp(query, answer) else answer
+                    return await next(query) if joined and is_cut_for_udp(query, answer) else answer
         self.tallies.stale += 1
         self._count(entry, int(now), 1)
         return stale_response(entry, stale.ttl)
@@ -259,14 +251,8 @@ class Caching(Plugin):
             return response.rcode == NOERROR and bool(response.answer)
         return response.rcode in (NOERROR, NXDOMAIN)
 
-    def _refresh(self, asked: Asked, query: Query, next: Handler, now: float) -> tuple[asyncio.Task[Answer], float] | None:
-        """Ask in the background; None where too much is asked so already."""
-        if len(self._refreshes) >= MOST_REFRESHES:
-            return None
-        task = asyncio.get_running_loop().create_task(self._ask_aside(query, next, asked[0]))
-        self._refreshes[asked] = task, now
-        task.add_done_callback(lambda _: self._refreshes.pop(asked, None))
-        return task, now
+    def _refresh(self, asked: Asked, query: Query, next: Handler, now: float) -> Refresh | None:
+        return self._refreshes.begin(asked, lambda: self._ask_aside(query, next, asked[0]), now)
 
     async def _ask_aside(self, query: Query, next: Handler, key: str) -> Answer:
         """Ask where nobody may be there to hear of an error."""
@@ -280,8 +266,7 @@ class Caching(Plugin):
         return self.cache.flush(name)
 
     def close(self) -> None:
-        for task, _ in list(self._refreshes.values()):
-            task.cancel()
+        self._refreshes.close()
 
     # ------------------------------------------------------------ from below
 
@@ -290,12 +275,18 @@ class Caching(Plugin):
 
         `anew`: even where an answer is kept that is fresh.
         """
-        asked = _asked(query, key)
+        asked = asked_by(query, key)
         if asked not in self._under_way:
-            return self._under_way.ask(asked, partial(self._work, query, next, key))
+            return self._first(asked, query, next, key)
         if query.trail:  # an alias that leads back to itself must not wait for itself
             return self._work(query, next, key)
         return self._join(asked, query, next, key, anew)
+
+    async def _first(self, asked: Asked, query: Query, next: Handler, key: str) -> Answer:
+        changes = self.cache.changes
+        with self._under_way.flight(asked) as flight:
+            flight.outcome = answer = self._kept(query, key, await next(query), changes)
+        return answer
 
     async def _work(self, query: Query, next: Handler, key: str) -> Answer:
         changes = self.cache.changes
@@ -312,7 +303,7 @@ class Caching(Plugin):
             return await self._work(query, next, key)
 
         answer = await self._under_way.ask(asked, work, self._joined)
-        return await next(query) if _is_cut_for_udp(query, answer) else answer
+        return await next(query) if is_cut_for_udp(query, answer) else answer
 
     def _joined(self, answer: Answer) -> None:
         """Another's question had the answer: a miss all the same."""
@@ -322,27 +313,27 @@ class Caching(Plugin):
         """Keep an answer where it may be kept; what clients should see of it."""
         if not isinstance(answer, Response):
             return answer
-        response = self._missed(answer) if answer.foreign else answer
-        old, second = self.cache.find(key), int(self._clock())
-        if not response.foreign and old is None:
-            return response
-        if old is not None and self._usable(old, second) and not self._refreshed(response):
+        old, made = self.cache.find(key), answer.made
+        if answer.foreign:
+            made = self._missed(made)
+        elif old is None:
+            return answer
+        second = int(self._clock())
+        if old is not None and self._usable(old, second) and not self._refreshed(answer):
             old.failed = second  # what is kept is served stale
-            return response
-        if not query.flags & RD or response.flags & TC:
-            return response
-        found = self._kind(query, response, changes)
-        if found is not None:
-            return self.cache.put(key, found, response, second)
-        if old is not None:
-            self.cache.drop(key)
-        return response
+        elif query.flags & RD and not answer.flags & TC:
+            found = self._kind(query, answer, changes)
+            if found is not None:
+                return self.cache.put(key, found, answer, second, made)
+            if old is not None:
+                self.cache.drop(key)
+        return replace(answer, made=made)
 
-    def _missed(self, response: Response) -> Response:
-        """An answer from elsewhere that was not here."""
+    def _missed(self, made: Made) -> Made:
+        """How an answer from elsewhere was made that was not here."""
         self.tallies.misses += 1
-        by, upstream, _, replayed = response.made
-        return replace(response, made=Made(by, upstream, "miss", replayed))
+        by, upstream, _, replayed = made
+        return Made(by, upstream, "miss", replayed)
 
     def _kind(self, query: Query, response: Response, changes: int) -> str | None:
         """What an answer is kept as, or None."""
@@ -356,12 +347,3 @@ class Caching(Plugin):
         if found is not None and self._disabled and names.first_above(query.name, self._disabled[found]) is not None:
             return None
         return found
-
-
-def _asked(query: Query, key: str) -> Asked:
-    return key, query.flags & RD
-
-
-def _is_cut_for_udp(query: Query, answer: Answer) -> bool:
-    """Is an answer truncated, and whoever asks over TCP may have the whole?"""
-    return query.transport is not Transport.UDP and isinstance(answer, Response) and bool(answer.flags & TC)

@@ -85,6 +85,8 @@ def kind(response: Response, name: str, type: int) -> str | None:
     """
     if response.flags & TC:
         return None
+    if response.answer and response.rcode == NOERROR and response.answer[0].type == type and response.answer[0].name == name:
+        return SUCCESS
     if response.rcode in (SERVFAIL, NOTIMP):
         return FAILURE
     if response.rcode not in (NOERROR, NXDOMAIN):
@@ -100,8 +102,6 @@ def kind(response: Response, name: str, type: int) -> str | None:
 
 def _is_reached(answer: Section, name: str, type: int) -> bool | None:
     """Do aliases lead from a name to records of a type? None where the chain branches or runs in circles."""
-    if answer[0].name == name and answer[0].type == type:
-        return True
     found = {(rrset.name, rrset.type): rrset.rdata for rrset in answer}
     if type == ANY:
         return any(owner == name for owner, _ in found)
@@ -160,17 +160,20 @@ class Cache:
                 return entry
         return None
 
-    def put(self, key: str, kind: str, response: Response, second: int) -> Response:
+    def put(self, key: str, kind: str, response: Response, second: int, made: Made | None = None) -> Response:
         """Keep an answer of a kind in the place of what was kept of the key, unless it is too large.
 
-        It is what clients should see of it: its TTLs are within the limits.
+        What comes back is what clients should see of it: its TTLs are within the limits, and it says how it was `made`.
         """
+        made = made or response.made
         old = self.find(key)
         where = DENIAL if kind == FAILURE else kind
         limits = self.limits[where]
         ttl = self.failure
-        if kind != FAILURE:
-            response, ttl = _limited(response, limits, kind == DENIAL)
+        if kind == FAILURE:
+            response = response if made is response.made else replace(response, made=made)
+        else:
+            response, ttl = _limited(response, limits, kind == DENIAL, made)
         if old is not None:
             self.drop(key)
         if ttl <= 0 or limits.capacity <= 0:
@@ -293,14 +296,12 @@ def _lasting(section: _Plain, ttl: int) -> Section:
     return tuple([RRset(name, type, ttl, rdata) for name, type, _, rdata in section])
 
 
-def _limited(response: Response, limits: Limits, denial: bool) -> tuple[Response, int]:
-    """The answer with all its TTLs within limits, and the least of them."""
+def _limited(response: Response, limits: Limits, denial: bool, made: Made) -> tuple[Response, int]:
+    """The answer as it was made, with all its TTLs within limits, and the least of these."""
     if len(response.answer) == 1 and not (denial or response.authority or response.additional):
         name, type, ttl, rdata = response.answer[0]
-        if limits.least <= ttl <= limits.most:
-            return response, ttl
         ttl = min(max(0 if ttl >> 31 else ttl, limits.least), limits.most)
-        return replace(response, answer=(_rrset(RRset, (name, type, ttl, rdata)),)), ttl
+        return replace(response, answer=(_rrset(RRset, (name, type, ttl, rdata)),), made=made), ttl
     shortest = limits.most
     sections = []
     for section in (response.answer, response.authority, response.additional):
@@ -311,7 +312,7 @@ def _limited(response: Response, limits: Limits, denial: bool) -> tuple[Response
             out.append(_rrset(RRset, (rrset.name, rrset.type, ttl, rrset.rdata)))
         sections.append(tuple(out))
     answer, authority, additional = sections
-    return replace(response, answer=answer, authority=authority, additional=additional), shortest
+    return replace(response, answer=answer, authority=authority, additional=additional, made=made), shortest
 
 
 def _ttl(rrset: RRset, denial: bool) -> int:

@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kdns.config.directive import Directive
 from kdns.config.options import argument, flag, option
@@ -104,6 +104,11 @@ def _servfail(o: Directive) -> int:
 def _disable(o: Directive) -> tuple[tuple[str, str], ...]:
     where = o.choice((SUCCESS, DENIAL), at=0)
     return tuple((where, zone) for zone in o.origins(default=(".",), start=1))
+
+
+def shape(directive: Directive) -> tuple[Any, ...]:
+    """What a directive says, wherever it stands."""
+    return directive.name, directive.args, tuple(map(shape, directive.block))
 
 
 USUAL = Room(CAPACITY, None, None)

@@ -145,6 +145,7 @@ Examples
 """
 
 from collections.abc import Coroutine, Hashable
+from functools import partial
 from typing import Any
 
 from kdns.config.directive import Directive
@@ -259,7 +260,11 @@ class Forward(Plugin):
         try:
             # Whoever asks the same meanwhile has the same answer: nobody can have many equal questions under way, and guess
             # at the replies of all of them at once (RFC 5452 5). Over TCP they ask again where that answer was truncated.
-            response, replied = await self._under_way.ask(key, lambda: self._tried(query))
+            if key in self._under_way:
+                response, replied = await self._under_way.ask(key, partial(self._tried, query))
+            else:
+                with self._under_way.flight(key) as flight:
+                    flight.outcome = response, replied = await self._tried(query)
             if response.flags & TC and self._attempts.over_tcp(query):
                 response, replied = await self._tried(query)
         finally:
