@@ -417,7 +417,8 @@ def test_failures_are_silence_and_logged(caplog: pytest.LogCaptureFixture) -> No
         in_flight = InFlight()
         made: list[Any] = []
         asyncio.get_running_loop().call_soon(lambda: made.extend(in_flight.start(coro()) for coro in (at_once, later)))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        await asyncio.gather(ended(made[1]), return_exceptions=True)
         return [made[0], outcome(made[1])]
 
     assert [None, None] == asyncio.run(check())
