@@ -481,7 +481,7 @@ LIES: list[tuple[str, Script]] = [
     ("type", lambda q: [about(q, q.name, "AAAA"), 0.02, honest(q)]),
     ("source", lambda q: [Elsewhere(lie(q)), 0.02, honest(q)]),
     ("question, not reply", lambda q: [q.message.to_wire(), 0.02, honest(q)]),
-    ("short", lambda q: [b"", b"\0", lie(q)[:11], 0.02, honest(q)]),
+    ("short", lambda q: [b"", lie(q)[:11], 0.02, honest(q)]),
     ("a few ids", lambda q: [*[with_id(lie(q), q.id + n & 0xFFFF) for n in range(1, 3)], 0.02, honest(q)]),
     ("twice", lambda q: [honest(q), lie(q)]),
 ]
