@@ -3,7 +3,7 @@
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from kdns.core.block import Block
 from kdns.core.memo import Memo
@@ -14,6 +14,7 @@ from kdns.dns.response import Response
 from kdns.dns.types import RCODES, REFUSED, TYPES
 
 MOST_KINDS = 2000  # of queries, that are told apart at a time
+_SHORT: Final = DURATIONS[0]  # what nearly all take
 
 
 class Alike:
@@ -48,7 +49,7 @@ class Answered:
         # Durations of one bucket are told as their mean, which falls into the same bucket.
         key = (
             block, zone, query.transport, query.over_ipv6, query.type, query.do, response.rcode, by, len(query.wire), size,
-            bisect_left(DURATIONS, seconds),
+            0 if seconds <= _SHORT else bisect_left(DURATIONS, seconds),
         )  # fmt: skip
         alike = self._alike.get(key)
         if alike is None:

@@ -18,6 +18,11 @@ RING = 240  # and a ring
 FEW = 8
 
 
+def size_of(key: bytes, reply: bytes, ring: Ring | None) -> int:
+    """Octets that an entry of these costs, estimated."""
+    return len(key) + OVERHEAD + (len(reply) if ring is None else RING + len(ring))
+
+
 class Entry(msgspec.Struct, gc=False, eq=False):
     """One reply. `reply` is None once it is dead, and empty where a ring gives the octets."""
 
@@ -32,8 +37,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
 
     def size(self) -> int:
         """Octets that it costs, estimated."""
-        reply = len(self.reply or b"") if self.ring is None else RING + len(self.ring)
-        return len(self.key) + reply + OVERHEAD
+        return size_of(self.key, self.reply or b"", self.ring)
 
 
 class Told(Entry, gc=False, eq=False):
@@ -81,16 +85,15 @@ class Dependents:
             if there is None:
                 self._by_key[key] = entry
                 continue
-            if isinstance(there, Entry):
-                there = (there,)
-            kin = there.depends if isinstance(there, Many) else there[0].depends
-            if kin == entry.depends:
-                entry.depends = kin
             if isinstance(there, Many):
+                kin = there.depends
                 there.entries[entry.key] = entry
             else:
-                there = (*there, entry)
-                self._by_key[key] = there if len(there) <= FEW else Many(there)
+                few = (there, entry) if isinstance(there, Entry) else (*there, entry)
+                kin = few[0].depends
+                self._by_key[key] = few if len(few) <= FEW else Many(few)
+            if kin == entry.depends:
+                entry.depends = kin
 
     def remove(self, entry: Entry) -> None:
         for key in entry.depends:

@@ -181,7 +181,7 @@ class Listener:
                 else:
                     key = None
         made = encode(query, answer, block.udp_size, recursion=block.recursive)
-        octets = _octets(made)
+        octets = made.turn() if isinstance(made, Ring) else made
         size = len(octets) + 2
         alike = None
         if block.counters:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from kdns.core.entries import Dependents, Entry, Many, Told
+from kdns.core.entries import Dependents, Entry, Many, size_of, Told
 from kdns.core.served import Line
 from kdns.dns.response import Key
 from kdns.dns.ring import Ring
@@ -99,16 +99,24 @@ class Memo:
 
         `line` hears of each query that gets it.
         """
-        if self.get(key) is not None:
-            return  # the same query was in flight twice
-        if (there := self._young.get(key)) is not None:
+        there = self._young.get(key)
+        if there is None:
+            there = self._old.get(key)
+        if there is not None:
+            if self._lives(there):
+                return  # the same query was in flight twice
             self._bury(there)  # it was to die anyway
-        octets, ring = (b"", reply) if isinstance(reply, Ring) else (reply, None)
+        octets, ring = b"", None
+        if isinstance(reply, Ring):
+            ring = reply
+        else:
+            octets = reply
+        self.size += size_of(key, octets, ring)
         if line is None:
             entry = Entry(octets, ring, key, depends, label, self.changes)
         else:
             entry = Told(octets, ring, key, depends, label, self.changes, line=line)
-        self.size += entry.size()
+            self.size += len(line)
         while self.size > self.budget and len(self):
             self._evict()
         self._young[key] = entry

@@ -67,12 +67,23 @@ _ESCAPED = tuple(map(_escaped, range(256)))
 _IN_TEXT = bytes([ord(each) if len(each) == 1 else 0 for each in map(_ESCAPED.__getitem__, bytes(range(256)).lower())])
 _IN_TEXT = _IN_TEXT.replace(b".", b"\0")  # of each octet of a label, as text has it; 0 where that is escaped
 
+MOST_RESTS = 2000
+_RESTS: dict[bytes, str] = {}  # what stood behind the first label of names asked for, and its text with the dot before it
+
 
 def asked(message: bytes) -> tuple[int, str]:
     """Where the name ends that a query asks for, and its text; IndexError where that is no name.
 
-    Nothing stands before it that it could point to, so a pointer is none.
+    Nothing stands before it that it could point to, so a pointer is none. Most names differ from others that were asked for in
+    their first label alone.
     """
+    first = 13 + message[12]
+    end = message.find(b"\0", first) + 1
+    rest = _RESTS.get(message[first:end])
+    if rest is not None and 13 < first <= 13 + MAX_LABEL and end <= 12 + MAX_NAME:
+        label = message[13:first].translate(_IN_TEXT).decode()
+        if "\0" not in label:
+            return end, label + rest
     wire = message[12 : 12 + MAX_NAME]
     name = bytearray(wire.translate(_IN_TEXT))
     at = 0
@@ -82,8 +93,13 @@ def asked(message: bytes) -> tuple[int, str]:
         name[at] = _DOT
         at += size + 1
     name[at] = _DOT
-    usual = name[1 : at + 1].decode()
-    return at + 13, usual if usual and "\0" not in usual else text(wire)
+    if not at or 0 in name[:at]:
+        return at + 13, text(wire)
+    if at + 13 == end:
+        if len(_RESTS) >= MOST_RESTS:
+            _RESTS.clear()
+        _RESTS[message[first:end]] = name[first - 12 : at + 1].decode()
+    return at + 13, name[1 : at + 1].decode()
 
 
 def wire(name: str) -> bytes:
@@ -173,7 +189,7 @@ def is_below(name: str, zone: str) -> bool:
 def first_above(name: str, zones: Iterable[str]) -> str | None:
     """The first of the zones that the name is in, or None."""
     for zone in zones:
-        if name.endswith(zone) and is_below(name, zone):
+        if name.endswith(zone) and ((name[-len(zone) - 1 : -len(zone)] == "." and "\\" not in name) or is_below(name, zone)):
             return zone
     return None
 

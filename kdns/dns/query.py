@@ -178,7 +178,9 @@ class Query:
 
     def limit(self, most: int = LARGEST_UDP) -> int:
         """Octets that a reply may have: over UDP what the client says it takes, at least 512, but no more than `most`."""
-        return LARGEST if self.transport is not _UDP else self.takes(most)
+        if self.transport is not _UDP:
+            return LARGEST
+        return SMALLEST if self.edns is None else self.takes(most)
 
     def takes(self, most: int = LARGEST_UDP) -> int:
         """The same for UDP, whatever this query came over."""

@@ -125,7 +125,9 @@ class LoadBalance(Plugin):
 
     def at_once(self, query: Query, next: Known) -> Answer | None:
         response = next(query)
-        return None if response is None else self._balanced(query, response)
+        if not isinstance(response, Response) or not response.answer:
+            return response
+        return self._balanced(query, response)
 
     def _balanced(self, query: Query, response: Answer) -> Answer:
         if not isinstance(response, Response):

@@ -217,7 +217,7 @@ class Batched(Udp):
         told: list[tuple[Entry | None, int]] = []  # hits that somebody hears of, and their slots
         if tells := listener.tells:
             find, replay = _unknown, listener.replay
-        heads = batch.heads[0 : len(lengths) * mmsg.HEAD]
+        heads, names = batch.heads[0 : len(lengths) * mmsg.HEAD], b""
         parts: list[bytes] = []
         add = parts.append
         iov = batch.out_parts
@@ -251,8 +251,10 @@ class Batched(Udp):
                         told.append((listener.given, slot >> 1))
                 else:
                     misses += 1
+                    names = names or batch.names(len(lengths))
+                    name_at = (slot >> 1) * mmsg.NAME
                     whole = heads[at : at + length] if length <= mmsg.HEAD else batch.datagram(slot >> 1, length)
-                    missed = self._miss(slot >> 1, whole)
+                    missed = self._miss(slot >> 1, whole, names[name_at : name_at + batch.name_size])
                     if missed is None:
                         silent.append(slot >> 1)
                         missed = b""
@@ -287,13 +289,11 @@ class Batched(Udp):
             local = self._asked_sockaddr(batch.asked(i)) if self._all else self._local
             tell(entry, Served(batch.datagram(i, lengths[i]), batch.client(i), local, Transport.UDP, sizes[i], seconds))
 
-    def _miss(self, i: int, wire: bytes) -> bytes | None:
+    def _miss(self, i: int, wire: bytes, client: bytes) -> bytes | None:
         """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""
-        batch = self._batch
-        client = batch.client(i)
         if client[2:4] == b"\0\0":  # port 0: nobody can have an answer there
             return None
-        asked = [batch.asked(i)] if self._all else _NO_CONTROLS
+        asked = [self._batch.asked(i)] if self._all else _NO_CONTROLS
         local = self._asked_sockaddr(asked[0]) if asked else self._local
         if self._backlog.open:
             miss = wire, client, local, (client, asked)

@@ -183,8 +183,8 @@ class Kubernetes(Plugin):
         if not self.store.synced:
             return None
         response = self.answers.look(query, origin, query.limit(self.block.udp_size))
-        if response.rcode == NXDOMAIN and self._falls_through(query.name):
-            return None
+        if response.rcode == NXDOMAIN:
+            return None if self._falls_through(query.name) else response
         return None if _is_alias(response, query.type) else response
 
     def _falls_through(self, name: str) -> bool:
