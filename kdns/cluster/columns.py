@@ -4,6 +4,9 @@ Both columns are one object each, so that one among thousands is found by a sear
 """
 
 import struct
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import chain
 
 from kdns.cluster.objects import Slice
 
@@ -51,22 +54,24 @@ def address_places(s: Slice, address: bytes) -> list[int]:
     return places
 
 
-def endpoints(s: Slice) -> list[bytes]:
+def endpoints(s: Slice) -> tuple[bytes, ...]:
     """A slice's addresses, packed, one for each endpoint; none for addressType FQDN."""
-    return split(s.addresses, s.width) if s.width else []
+    return split(s.addresses, s.width) if s.width else ()
 
 
-_BLOCK = 32  # addresses that are taken apart at once
-_BLOCKS = {4: struct.Struct("4s" * _BLOCK), 16: struct.Struct("16s" * _BLOCK)}
+_BLOCK = 128  # addresses that are taken apart at once
 
 
-def split(octets: bytes, width: int) -> list[bytes]:
+@lru_cache(2 * _BLOCK)
+def _apart(count: int, width: int) -> Callable[[bytes], tuple[bytes, ...]]:
+    """Takes so many addresses apart."""
+    return struct.Struct(f"{width}s" * count).unpack
+
+
+def split(octets: bytes, width: int) -> tuple[bytes, ...]:
     """Addresses of 4 or 16 octets that stand one after the other."""
-    size = len(octets)
-    if size < _BLOCK * width:
-        return [octets[i : i + width] for i in range(0, size, width)]
-    out: list[bytes] = []
-    whole, unpack = size - size % (_BLOCK * width), _BLOCKS[width].unpack_from
-    for at in range(0, whole, _BLOCK * width):
-        out += unpack(octets, at)
-    return out + [octets[i : i + width] for i in range(whole, size, width)]
+    block = _BLOCK * width
+    if len(octets) <= block:
+        return _apart(len(octets) // width, width)(octets)
+    parts = [octets[at : at + block] for at in range(0, len(octets), block)]
+    return tuple(chain.from_iterable([_apart(len(part) // width, width)(part) for part in parts]))

@@ -42,7 +42,7 @@ def packed(slices: Sequence[Slice], width: int, most: int) -> tuple[tuple[bytes,
     rdata = split(octets, width)
     if len(set(rdata)) < len(rdata):
         return tuple(dict.fromkeys(rdata)), whole
-    return tuple(rdata), whole
+    return rdata, whole
 
 
 def with_ports(slices: tuple[Slice, ...], wanted: Callable[[Port], bool]) -> Parts:

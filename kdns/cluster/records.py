@@ -4,8 +4,8 @@ In the order of the Kubernetes DNS specification 1.1.0: addresses of the Service
 (2.3.2, 2.4.2), names of its endpoints, PTR (2.3.3, 2.4.3), aliases (2.5); then zone-scoped names (`zonal`).
 
 What costs by the record stops at the room of the reply: of a thousand SRV only so many are made that the reply is full, and
-which ones is left to chance. Addresses are turned by whoever sends them (`encoding.Ring`), so up to `RING` of them are all
-made, whatever fits; of more, so many in a row from a random one on. Such an answer is not `whole`: it is good for a second,
+which ones is left to chance. Addresses are turned by whoever sends them (`ring`), so up to a round of them are all made,
+whatever fits; of more, so many in a row from a random one on. Such an answer is not `whole`: it is good for a second,
 so that none of the endpoints is asked more than others for long.
 """
 
@@ -21,9 +21,9 @@ from kdns.cluster.members import Naming
 from kdns.cluster.objects import Port, Service, Slice
 from kdns.dns import names
 from kdns.dns.response import RRset
+from kdns.dns.ring import LARGEST_ROUND
 from kdns.dns.types import A, AAAA, ANY, CNAME, SRV
 
-RING = 1000  # addresses of an answer that are made though they do not fit, for their turns
 NEAR = 250  # of a zone: they have to be picked, which takes longer than to take all in a row
 BEFORE_RDATA = 12  # octets of a record whose owner is a pointer
 
@@ -134,7 +134,7 @@ def _service(service: Service, slices: tuple[Slice, ...], type: int, name: str, 
 
 def _packed(slices: tuple[Slice, ...], type: int, name: str, naming: Naming, room: int) -> Found | None:
     width = _WIDTH[type]
-    rdata, whole = members.packed(slices, width, max(RING, room // (BEFORE_RDATA + width) + 1))
+    rdata, whole = members.packed(slices, width, max(LARGEST_ROUND, room // (BEFORE_RDATA + width) + 1))
     return Found(True, (RRset(name, type, naming.ttl, rdata),), (), whole) if rdata else None
 
 
@@ -220,19 +220,23 @@ def _srv(
     if not pairs:
         return EMPTY
     weight, tail = weight_of(pairs), _wire(own)
+    heads = {number: srv(0, weight, number) for _, numbers in parts for number in numbers}
     records: dict[bytes, None] = {}
-    glue: dict[str, list[bytes]] = {}
+    called: list[tuple[str, bytes]] = []
     size = 0  # octets of the records
     for s, i, hostname, numbers in members.from_anywhere(parts):
         address = s.addresses[i * s.width : (i + 1) * s.width]
         label = members.label_of(s, i, hostname, address, naming)
-        target = bytes((len(label),)) + label.encode() + tail
+        target = b"%c%b%b" % (len(label), label.encode(), tail)
         before = len(records)
         for number in numbers:
-            records[srv(0, weight, number) + target] = None
+            records[heads[number] + target] = None
         size += (len(records) - before) * (len(target) + BEFORE_RDATA + 6)
         if size > room:  # the reply is full: the rest, and all glue, would be made to be thrown away
             return Found(True, (RRset(name, SRV, naming.ttl, tuple(records)),), whole=False)
+        called.append((label, address))
+    glue: dict[str, list[bytes]] = {}
+    for label, address in called:
         glue.setdefault(label, []).append(address)
     additional: list[RRset] = []
     left = room - size
