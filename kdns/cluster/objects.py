@@ -239,9 +239,9 @@ def _name(path: str, text: str) -> str:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _packed(path: str, text: str) -> bytes:
+def _packed(path: str, *texts: str) -> bytes:
     try:
-        return names.packed(text)
+        return names.all_packed(texts)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -265,11 +265,11 @@ def slice_of(o: SliceObject, pods: bool = False, zones: bool = False) -> Slice |
     ready = [e for e in every if e.conditions is None or e.conditions.ready is not False]
     unready = [] if len(ready) == len(every) else [e for e in every if e.conditions and e.conditions.ready is False]
     given = [address for e in ready for address in e.addresses]
-    if any(len(e.addresses) != 1 for e in ready):  # never where a cluster's controllers made it
+    if {len(e.addresses) for e in ready} - {1}:  # never where a cluster's controllers made it
         ready = [e for e in ready for _ in e.addresses]
     addresses = b""
     if width:
-        addresses = b"".join([_packed("endpoints.addresses", address) for address in given])
+        addresses = _packed("endpoints.addresses", *given)
         if len(addresses) != width * len(ready):
             raise ValueError(f"endpoints.addresses: not all are {o.addressType} as addressType says")
         hostnames = joined([e.hostname.lower() if e.hostname else "" for e in ready])
@@ -330,7 +330,7 @@ def joined(hostnames: Sequence[str]) -> str | None:
     """A column of hostnames as one string, empty ones for endpoints without; `columns` reads it. ValueError for what is none."""
     if not any(hostnames):
         return None
-    if any("\0" in each for each in hostnames):
+    if "\0" in "".join(hostnames):
         raise ValueError("endpoints.hostname: a NUL is no part of a hostname")
     return "\0" + "\0".join(hostnames) + "\0"
 

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec.structs import replace
@@ -41,6 +42,7 @@ class Store:
         self.why_not = "not synced yet"  # for readiness and extended errors, while it is not
         self.serial = int(time.time())  # of the SOA: when something changed last (seconds since 1970)
         self._handed_out = 0  # the serial of the last transfer
+        self._gathered: set[Key] | None = None  # what is told together
         self.listeners: list[Callable[[Iterable[Key]], None]] = []
         self.tables: dict[type[Stored], dict[str, Any]] = {  # those above, by kind
             Service: self.services, Slice: self.slices, Namespace: self.namespaces, Pod: self.pods,
@@ -131,8 +133,20 @@ class Store:
             await steps.done(self._remove(kind, key, steps.touched))
         steps.end()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What changes inside is told at the end, all at once: nothing inside waits, so that nobody asks meanwhile."""
+        self._gathered = gathered = set[Key]()
+        try:
+            yield
+        finally:
+            self._gathered = None
+            self._tell(gathered)
+
     def _tell(self, touched: set[Key]) -> None:
-        if touched:
+        if self._gathered is not None:
+            self._gathered |= touched
+        elif touched:
             touched.add(CHANGED)
             self.serial = max(int(time.time()), self._handed_out + 1)
             for listener in self.listeners:

@@ -7,8 +7,8 @@ zone where its text ends so. No I/O.
 
 import ipaddress
 import re
-from collections.abc import Container, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
@@ -240,6 +240,16 @@ def packed(address: str) -> bytes:
         return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
     except (OSError, UnicodeEncodeError):
         raise ValueError(f"'{address}' is not an IP address") from None
+
+
+def all_packed(addresses: Sequence[str]) -> bytes:
+    """Addresses in text as 4 or 16 octets each, one after the other; ValueError where one is none."""
+    if len(addresses) > 1:
+        try:
+            return b"".join(map(partial(inet_pton, AF_INET6 if ":" in addresses[0] else AF_INET), addresses))
+        except (OSError, UnicodeEncodeError):  # of both families, or one is none
+            pass
+    return b"".join([packed(address) for address in addresses])
 
 
 def unpacked(address: bytes) -> str:

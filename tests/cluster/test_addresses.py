@@ -44,6 +44,25 @@ def test_most_are_kept_as_their_service_alone() -> None:
     assert {ONE: "b"} == addresses._services
 
 
+@pytest.mark.parametrize("width", [4, 16])
+def test_those_within_a_prefix_are_found_in_order(width: int) -> None:
+    """Beside a look at each of them; reverse zones are octets of IPv4, and half octets of IPv6."""
+    rnd = random.Random(width)
+    addresses = Addresses()
+    every = sorted({b"\x0a".ljust(width - 3, b"\0") + bytes(rnd.choices(range(4), k=2)) + rnd.randbytes(1) for _ in range(400)})
+    left = rnd.sample(every, 200)
+    for address in every:
+        addresses.add(address, "a")
+    for address in set(every) - set(left):
+        addresses.remove(address, "a")
+    for bits in range(0, 8 * width + 1, 8 if width == 4 else 4):
+        for of in left[:20]:
+            prefix = (int.from_bytes(of, "big") >> 8 * width - bits << 8 * width - bits).to_bytes(width, "big")
+            number = int.from_bytes(prefix, "big") >> 8 * width - bits
+            expected = sorted(one for one in left if int.from_bytes(one, "big") >> 8 * width - bits == number)
+            assert expected == list(addresses.within(prefix, bits))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_order_is_that_of_a_sorted_list(seed: int) -> None:
     """No list grows long, so that one more or less moves little."""

@@ -92,6 +92,26 @@ def test_a_list_is_told_as_one_difference() -> None:
     assert [WEB] == list(store.services.values()) and not store.slices
 
 
+def test_what_changes_together_is_told_once_also_where_it_is_cut_off() -> None:
+    store, told = watched(WEB, WEB_1)
+    serial = store.serial
+
+    def cut_off() -> None:
+        with store.together():
+            store.put(Namespace("q"))
+            store.remove(Slice, WEB_1.key)
+            assert ([], serial) == (told, store.serial)
+            raise EOFError
+
+    with pytest.raises(EOFError):
+        cut_off()
+    assert [{"q", "p/web", ip("10.0.0.1"), ip("10.0.0.2")}] == told
+    with store.together():
+        store.put(Namespace("q"))
+    store.put(Namespace("r"))
+    assert [{"r"}] == told[1:]
+
+
 def test_an_address_in_two_slices_stays_until_both_are_gone() -> None:
     store, _ = watched(WEB, WEB_1, slice_("p/web-2", "p/web", "10.0.0.2"))
     store.remove(Slice, "p/web-1")

@@ -17,13 +17,13 @@ from datetime import datetime, timedelta, UTC
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from kdns import __version__
 from kdns.cluster.apiserver.events import refused, Status
 from kdns.cluster.apiserver.kubeconfig import user_of
 from kdns.cluster.apiserver.library import (
+    aiohttp,
     ApiClient,
     ConfigException,
     Configuration,

@@ -17,9 +17,9 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from kdns.cluster.apiserver import events
 from kdns.cluster.apiserver.events import INITIAL_END, Lines, refused, Status, UNDECODABLE
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 Ask = Callable[[str, list[tuple[str, str]]], Chunks]
 """Opens a GET of a path with a query; its chunks as they come. Refused where the answer is not 200."""
 
+T = TypeVar("T")
 TYPES = ("ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR")
 HELD = 0.001  # seconds for which the loop is held at most, but for a single object
 
@@ -209,12 +210,7 @@ class Reflector:
         """A list page by page; its version."""
         version = ""
         async for page in pages(self._resource.api, self._opened, self._hear):
-            until = time.perf_counter() + HELD
-            for raw in page.items or ():
-                self._intake.item(raw)
-                if time.perf_counter() > until:
-                    await asyncio.sleep(0)
-                    until = time.perf_counter() + HELD
+            await self._each(page.items or (), self._intake.item)
             version = page.metadata.resourceVersion
         return version
 
@@ -272,22 +268,23 @@ class Reflector:
             async with asyncio.timeout(self._timing.silence if self._intake.listing else None) as silence:
                 async for chunk in chunks:
                     self._hear()
-                    await self._take(lines.feed(chunk))
+                    await self._each(lines.feed(chunk), self._event)
                     silence.reschedule(loop.time() + self._timing.silence if self._intake.listing else None)
         except TimeoutError:
             if silence.expired():
                 raise _NotStreamed from None
             raise
 
-    async def _take(self, lines: Iterable[bytes]) -> None:
-        until = time.perf_counter() + HELD
-        for line in lines:
-            listed = self._event(line)
+    async def _each(self, sent: Iterable[T], take: Callable[[T], str | None]) -> None:
+        """Take all that was sent in steps, between which the loop has its turn."""
+        left, more = iter(sent), True
+        while more:
+            with self._store.together():
+                listed, more = _step(left, take)
             if listed:
                 await self._complete(listed)
-            if time.perf_counter() > until:
+            elif more:
                 await asyncio.sleep(0)
-                until = time.perf_counter() + HELD
 
     def _event(self, line: bytes) -> str:
         """One event; the version of the list that it ends, else ""."""
@@ -340,3 +337,12 @@ class Reflector:
         given = (("labelSelector", self._resource.labels), ("fieldSelector", self._resource.fields))
         return [(name, value) for name, value in given if value]
 
+
+def _step(left: Iterator[T], take: Callable[[T], str | None]) -> tuple[str | None, bool]:
+    """Take some of what is left, as long as the loop may be held: (the version of a list that ended, may there be more)."""
+    until = time.perf_counter() + HELD
+    for one in left:
+        listed = take(one)
+        if listed or time.perf_counter() > until:
+            return listed, True
+    return None, False

@@ -19,6 +19,7 @@ from kdns.cluster.objects import (
 )
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.IGNORECASE).fullmatch
+_LABELS = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\n|\Z))*+", re.IGNORECASE).fullmatch  # one a line
 _OBJECT = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?").fullmatch
 _HOST = re.compile(r"[-_*.a-z0-9]{1,254}", re.IGNORECASE).fullmatch
 _ODD = re.compile(r"[^-.a-z0-9]").search
@@ -48,9 +49,10 @@ def screen(o: Any) -> None:
 
 def _endpoints(endpoints: Iterable[EndpointObject]) -> None:
     """There are many, and each has a Pod: their names are looked at together, and one by one where one is odd."""
-    for e in endpoints:
-        if e.hostname:
-            _label("endpoints.hostname", e.hostname)
+    hostnames = [e.hostname for e in endpoints if e.hostname]
+    if not _LABELS("\n".join(hostnames)) or "\n" in "".join(hostnames):
+        for hostname in hostnames:
+            _label("endpoints.hostname", hostname)
     pods = [e.targetRef.name for e in endpoints if e.targetRef is not None and e.targetRef.name]
     if _ODD("".join(pods)) or max(map(len, pods), default=0) > 253:
         for pod in pods:

@@ -32,6 +32,21 @@ def test_what_is_not_used_is_not_imported() -> None:
     assert "set()" == says(IMPORT + f"print({UNUSED} & sys.modules.keys())")
 
 
+AUTHORITIES = """
+import asyncio, ssl
+from aiohttp import connector
+context = connector._SSL_CONTEXT_VERIFIED
+print(context.cert_store_stats()["x509"], context.verify_mode.name, context.check_hostname)
+context.set_default_verify_paths = None  # is not asked: the class's is
+context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+print(context.cert_store_stats() == ssl.create_default_context().cert_store_stats(), "wrap_bio" in vars(context))
+"""
+
+
+def test_authorities_are_read_when_a_connection_needs_them() -> None:
+    assert ["0 CERT_REQUIRED True", "True False"] == says(IMPORT + AUTHORITIES).splitlines()
+
+
 def test_who_imports_the_library_later_gets_it_whole() -> None:
     later = "import kubernetes.aio.client as c; from kubernetes.aio.client.api_response import ApiResponse as R; "
     shown = "print(c.V1Pod(kind='Pod').kind, R(status_code=200, data=1, raw_data=b'').data, c.ApiClient is library.ApiClient)"
