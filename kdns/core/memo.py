@@ -31,7 +31,7 @@ from kdns.dns.response import Key
 from kdns.dns.ring import Ring
 
 BUDGET = 24 << 20  # octets
-SLICE = 2000  # entries that are buried, counted or taken apart before others have their turn: about a millisecond
+SLICE = 500  # entries that are buried, counted or taken apart before others have their turn: a millisecond at most
 _ONE_QUESTION = b"\0\1\0\0\0\0"  # the counts of a query, but the last
 
 

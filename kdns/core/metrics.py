@@ -25,7 +25,7 @@ DURATIONS = tuple(0.00025 * 2**n for n in range(16))  # seconds
 SIZES = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3)  # octets
 
 EVERY = 1.0  # seconds from one rendering of the metrics to the next: who asks sooner waits
-STEP = 500  # samples that are rendered before others on the loop have their turn
+STEP = 100  # samples that are rendered before others on the loop have their turn: a millisecond
 
 
 class Metric(Protocol):
