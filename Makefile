@@ -56,7 +56,7 @@ test-compiled: setup wheel
 	cd build/tree && ../../$(BIN)/python -m pytest -m "not image and not plain" $(COMPILED)
 COMPILED := tests/test_compiled.py tests/dns tests/core tests/golden $(wildcard tests/cluster/test_*.py) \
     $(foreach part,in_flight udp tcp backlog,tests/server/test_$(part).py) \
-    $(foreach part,kubernetes prometheus loadbalance cache forward acl view errors small_answers,tests/plugins/test_$(part).py)
+    $(foreach part,kubernetes prometheus loadbalance cache forward acl view errors log small_answers,tests/plugins/test_$(part).py)
 
 build/tools: requirements/build.txt
 	$(PYTHON) -m venv --clear $@

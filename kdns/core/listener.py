@@ -206,7 +206,7 @@ class Listener:
         seconds = time.monotonic() - query.received
         line = block.line(Exchange(query, response, octets, seconds))
         if line is not None:
-            line.write(Served(query.wire, query.client, query.local, query.transport, len(octets) + 2, seconds))
+            line.write(Served(query.wire, *query.ends, query.transport, len(octets) + 2, seconds))
         return line
 
     # ------------------------------------------------------------ who asks

@@ -158,6 +158,11 @@ class Query:
     def local(self, local: Address | bytes) -> None:
         self._local = local
 
+    @property
+    def ends(self) -> tuple[Address | bytes, Address | bytes]:
+        """`client` and `local` as they came: addresses, or struct sockaddr."""
+        return self._client, self._local
+
     def about(self, name: str, type: int) -> "Query":
         """Another question on behalf of the same client, as for the target of an alias."""
         other = Query(name, type, self.cls, self.flags, self.edns)

@@ -121,11 +121,14 @@ class Log(Plugin):
         every = frozenset(CLASSES) if "all" in options.class_ or not options.class_ else frozenset(options.class_)
         self.rules = [Rule(zone, every, line) for zone in zones]
         self.block = block
+        self.all_rules: list[Rule] | None = None
 
     def line(self, exchange: Exchange) -> Line | None:
         """The first *log* of a server block has the rules of all of them."""
-        every: list[Log] = self.block.named("log")  # type: ignore[assignment]
-        for rule in [rule for log in every for rule in log.rules]:
+        if self.all_rules is None:
+            every: list[Log] = self.block.named("log")  # type: ignore[assignment]
+            self.all_rules = [rule for log in every for rule in log.rules]
+        for rule in self.all_rules:
             if names.is_below(exchange.query.name, rule.zone):
                 return rule.line(exchange) if kind_of(exchange.response)[0] in rule.classes else None
         return None

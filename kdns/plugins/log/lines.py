@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import datetime, UTC
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -27,66 +28,76 @@ Label = Callable[[Query, str], str | None]
 
 
 class Format:
-    """What a line says, as the user wrote it; braces around what is no word stay as they are. `label` knows of *metadata*."""
+    """What a line says, as the user wrote it; braces around what is no word stay as they are. `label` knows of *metadata*.
+
+    It is filled in twice: for all queries that get one reply, then for each of them.
+    """
 
     def __init__(self, form: str, label: Label, head: str = "[INFO] ") -> None:
         form = form.replace("{common}", COMMON).replace("{combined}", COMBINED)
         self._label = label
-        self._parts: list[str | Callable[[Exchange], str]] = [head]
-        self._words: list[Callable[[Served, int], object]] = []
+        self._of_reply: list[Callable[[Exchange], str]] = []
+        self._seldom: list[Callable[[Served], str]] = []
+        picked: list[int] = []  # of the words of a query: of those of every day, then of the others
+        text = head
         for part in re.split(r"(\{[^{}]*\})", form):
             name = part[1:-1].removeprefix(">") if part.startswith("{") else ""
-            if (of_query := words.OF_QUERY.get(name) or self._labelled(name)) is not None:
-                self._words.append(of_query)
-                self._parts.append("%s")
+            if (of_reply := words.OF_REPLY.get(name)) is not None:
+                self._of_reply.append(of_reply)
+                text += "%s"
+            elif name in words.OF_QUERY:
+                picked.append(words.OF_QUERY.index(name))
+                text += "%%s"
+            elif (seldom := words.SELDOM.get(name) or self._labelled(name)) is not None:
+                picked.append(len(words.OF_QUERY) + len(self._seldom))
+                self._seldom.append(seldom)
+                text += "%%s"
             else:
-                self._parts.append(words.OF_REPLY.get(name) or part.replace("%", "%%"))
+                text += words.FIXED.get(name) or part.replace("%", "%%%%")
+        self._text = text
+        self._pick: Callable[[tuple[object, ...]], object] = itemgetter(*picked) if picked else lambda values: ()
 
-    def _labelled(self, name: str) -> Callable[[Served, int], object] | None:
-        if not name.startswith("/") or name in words.OF_REPLY:
-            return None
+    def _labelled(self, name: str) -> Callable[[Served], str] | None:
+        """What *metadata* calls so."""
 
-        def label(it: Served, room: int) -> str:
+        def label(it: Served) -> str:
             query = it.query()
             value = None if query is None else self._label(query, name[1:])
             return "-" if value is None else value
 
-        return label
+        return label if name.startswith("/") else None
 
     def text_of(self, exchange: Exchange) -> str:
         """The text of all queries that get this reply, with `%s` for each word of their own."""
-        return "".join([part if isinstance(part, str) else part(exchange).replace("%", "%%") for part in self._parts])
+        return self._text % tuple([word(exchange).replace("%", "%%") for word in self._of_reply])
 
     def filled(self, text: str, served: Served, room: int) -> str:
         """The line of one of them; `room` is what it takes over UDP."""
-        return text % tuple([word(served, room) for word in self._words])
+        values = words.of_query(served, room)
+        if self._seldom:
+            values += tuple([word(served) for word in self._seldom])
+        return text % self._pick(values)
 
 
-class Text:
+class Text(msgspec.Struct, gc=False, eq=False):
     """The line of queries with one reply."""
 
-    __slots__ = ("_form", "_room", "_text", "_writer")
-
-    def __init__(self, writer: Writer, form: Format, exchange: Exchange) -> None:
-        self._writer, self._form = writer, form
-        self._text, self._room = form.text_of(exchange), words.room_of(exchange)
+    writer: Writer
+    form: Format
+    text: str
+    room: int
 
     def write(self, served: Served) -> None:
-        self._writer.write(self._form.filled(self._text, served, self._room))
+        self.writer.write(self.form.filled(self.text, served, self.room))
 
     def __len__(self) -> int:
-        return COST + len(self._text)
+        return COST + len(self.text)
 
 
-class Json:
-    """The same as a JSON object; its first fields are CoreDNS's. `form` is of the user's own: its line is the field `msg`."""
+class Json(Text, gc=False, eq=False):
+    """The same as a JSON object; its first fields are CoreDNS's. A text of the user's own is the field `msg`."""
 
-    __slots__ = ("_form", "_rest", "_room", "_text", "_writer")
-
-    def __init__(self, writer: Writer, form: Format | None, exchange: Exchange) -> None:
-        self._writer, self._form = writer, form
-        self._rest = _json(_fields_of(exchange))[1:]
-        self._text, self._room = "" if form is None else form.text_of(exchange), words.room_of(exchange)
+    rest: str = ""
 
     def write(self, served: Served) -> None:
         fields: dict[str, Any] = {
@@ -95,19 +106,28 @@ class Json:
             "plugin": "log",
             "client_ip": words.host_of(served.client),
             "client_port": words.port_of(served.client),
-            "protocol": served.transport.value,
+            "protocol": served.transport,
             "id": words.id_of(served.wire),
             "request_size": len(served.wire),
-            "bufsize": words.bufsize_of(served, self._room),
+            "bufsize": words.bufsize_of(served, self.room),
             "response_size": served.size,
             "duration_seconds": round(served.seconds, 9),
         }
-        if self._form is not None:
-            fields["msg"] = self._form.filled(self._text, served, self._room)
-        self._writer.write(f"{_json(fields)[:-1]},{self._rest}")
+        if self.text:
+            fields["msg"] = self.form.filled(self.text, served, self.room)
+        self.writer.write(f"{_json(fields)[:-1]},{self.rest}")
 
     def __len__(self) -> int:
-        return COST + len(self._rest) + len(self._text)
+        return COST + len(self.text) + len(self.rest)
+
+
+def line_in(writer: Writer, form: str, label: Label, json: bool) -> Callable[[Exchange], Line]:
+    """What makes the line of an exchange in a format, for a writer."""
+    if not (writer.json or json):
+        text = Format(form, label)
+        return lambda it: Text(writer, text, text.text_of(it), words.room_of(it))
+    msg = Format(form if writer.json and form != COMMON else "", label, head="")
+    return lambda it: Json(writer, msg, msg.text_of(it), words.room_of(it), _json(_fields_of(it))[1:])
 
 
 def _json(fields: dict[str, Any]) -> str:
@@ -138,12 +158,3 @@ def _texts(rrset: RRset) -> list[str]:
     """The first records of an RRset as in a zone file."""
     head = f"{rrset.name} {rrset.ttl} IN {words.type_of(rrset.type)} "
     return [head + rdata.to_text(rrset.type, octets) for octets in rrset.rdata[:MOST_ANSWERS]]
-
-
-def line_in(writer: Writer, form: str, label: Label, json: bool) -> Callable[[Exchange], Line]:
-    """What makes the line of an exchange in a format, for a writer."""
-    if writer.json or json:
-        own = None if form == COMMON or not writer.json else Format(form, label, head="")
-        return lambda exchange: Json(writer, own, exchange)
-    text = Format(form, label)
-    return lambda exchange: Text(writer, text, exchange)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Final
 
 from kdns.core.plugin import Exchange
 from kdns.core.served import Served
@@ -11,6 +12,7 @@ from kdns.dns.types import NOERROR, NS, NXDOMAIN, RCODES, SMALLEST, SOA, TYPES
 from kdns.errors import one_line
 
 FLAGS = {0x8000: "qr", 0x400: "aa", 0x200: "tc", 0x100: "rd", 0x80: "ra", 0x40: "z", 0x20: "ad", 0x10: "cd"}  # RFC 6895 2
+_UDP: Final = Transport.UDP  # an Enum looks its members up by a function of Python
 LARGEST_STREAM = 65535  # octets of a message that is not over UDP
 MOST_CLIENTS = 4096  # whose address is remembered as text
 
@@ -29,7 +31,7 @@ def kind_of(response: Response) -> tuple[str, str]:
 
 
 def type_of(type: int) -> str:
-    return TYPES.get(type, f"TYPE{type}")
+    return TYPES.get(type) or f"TYPE{type}"
 
 
 def class_of(it: Exchange) -> str:
@@ -37,11 +39,16 @@ def class_of(it: Exchange) -> str:
 
 
 def code_of(it: Exchange) -> str:
-    return RCODES.get(it.response.rcode, str(it.response.rcode))
+    return RCODES.get(it.response.rcode) or str(it.response.rcode)
 
 
 def flags_of(it: Exchange) -> str:
-    flags = int.from_bytes(it.reply[:2], "big")
+    return _flags(it.reply[:2])
+
+
+@lru_cache(64)
+def _flags(octets: bytes) -> str:
+    flags = int.from_bytes(octets, "big")
     return ",".join(name for bit, name in FLAGS.items() if flags & bit)
 
 
@@ -50,13 +57,14 @@ def room_of(it: Exchange) -> int:
     return SMALLEST if it.query.edns is None else max(it.query.edns.size, SMALLEST)
 
 
+FIXED = {"opcode": "0"}  # another one is refused before
+
 OF_REPLY: dict[str, Callable[[Exchange], str]] = {
     "type": lambda it: type_of(it.query.type),
     "name": lambda it: it.query.name,
     "class": class_of,
     "rcode": code_of,
     "rflags": flags_of,
-    "opcode": lambda it: "0",  # another one is refused before
     "do": lambda it: "true" if it.query.do else "false",
     "/log/class": lambda it: kind_of(it.response)[0],
     "/log/type": lambda it: kind_of(it.response)[1],
@@ -88,7 +96,7 @@ def id_of(wire: bytes) -> int:
     return int.from_bytes(wire[:2], "big")
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
@@ -97,18 +105,20 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
-OF_QUERY: dict[str, Callable[[Served, int], object]] = {  # and `room_of` the reply that it got
-    "proto": lambda it, room: it.transport.value,
-    "remote": lambda it, room: _bracketed(host_of(it.client)),
-    "port": lambda it, room: port_of(it.client),
-    "local": lambda it, room: _bracketed(host_of(it.local)),
-    "size": lambda it, room: len(it.wire),
-    "rsize": lambda it, room: it.size,
-    "duration": lambda it, room: _seconds(it.seconds),
-    "id": lambda it, room: id_of(it.wire),
-    "bufsize": lambda it, room: bufsize_of(it, room),
-}
-
-
 def bufsize_of(it: Served, room: int) -> int:
-    return room if it.transport is Transport.UDP else LARGEST_STREAM
+    return room if it.transport is _UDP else LARGEST_STREAM
+
+
+OF_QUERY = ("remote", "port", "id", "proto", "size", "bufsize", "rsize", "duration")
+
+
+def of_query(it: Served, room: int) -> tuple[object, ...]:
+    """What these words stand for; `room` is what the query takes over UDP, see `room_of`."""
+    client, wire = it.client, it.wire
+    return (
+        bracketed(host_of(client)), port_of(client), id_of(wire), it.transport, len(wire), bufsize_of(it, room), it.size,
+        _seconds(it.seconds),
+    )  # fmt: skip
+
+
+SELDOM: dict[str, Callable[[Served], str]] = {"local": lambda it: bracketed(host_of(it.local))}  # words of the query, too
