@@ -190,6 +190,8 @@ CASES = [
         "kdns: -conf and --manifests exclude each other; kdns -h shows the flags\n",
     ),
     (["-quiet=maybe"], 2, "kdns: 'maybe' is neither true nor false for -quiet; kdns -h shows the flags\n"),
+    (["--pod-ips", "10.0.0.0/33"], 2,
+     "kdns: argument --pod-ips: '10.0.0.0/33' is not a network such as 10.244.0.0/16; kdns -h shows the flags\n"),
     (["--forward"], 2, "kdns: --forward goes with --manifests; in a Corefile it is a plugin; kdns -h shows the flags\n"),
 ]
 

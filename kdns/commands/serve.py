@@ -5,7 +5,9 @@ import contextlib
 import os
 import platform
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 from kdns import __version__, plugins
@@ -75,12 +77,14 @@ def _parser() -> Parser:
         "--manifests", nargs="+", action="extend", metavar="PATH", help="serve the cluster that these files describe"
     )
     parser.add_argument(
-        "--forward", nargs="?", const=RESOLV_CONF, metavar="FILE|IP",
+        "--forward", nargs="?", const=RESOLV_CONF, metavar="FILE|IP|NAME",
         help=f"with --manifests: who is asked for all other names ({RESOLV_CONF})",
     )  # fmt: skip
     parser.add_argument("--hosts", metavar="FILE", help="with --manifests: names as in /etc/hosts, before the cluster's")
     parser.switch("lenient", "with --manifests: take what is almost right as it is")
-    parser.add_argument("--pod-ips", metavar="CIDR", help="with --manifests: where Pods of workloads get addresses (10.244.0.0/16)")
+    parser.add_argument(
+        "--pod-ips", type=_network, metavar="CIDR", help="with --manifests: where Pods of workloads get addresses (10.244.0.0/16)"
+    )
     parser.switch("share-port", "with --manifests: serve beside another kdns on the port, each getting a part of the queries")
     parser.flag("pidfile", "FILE", "where to write the process id")
     parser.flag("port-file", "FILE", "where to write the port, once it is served")
@@ -88,6 +92,14 @@ def _parser() -> Parser:
     parser.switch("quiet", "write warnings, errors and what plugins log of queries, and nothing else")
     parser.switch("version", "show the version")
     return parser
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ArgumentTypeError(f"'{text}' is not a network such as 10.244.0.0/16") from None
+    return text
 
 
 def _hint(generation: Generation) -> list[str]:

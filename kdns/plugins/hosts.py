@@ -165,7 +165,7 @@ class File:
             self.read_at, self.why_not = time.time(), ""
         except FileError as error:
             self.why_not = str(error)
-            log.warning("hosts: %s", error)
+            log.warning("%s", error)
             if error.missing:
                 self.entries = Entries(self._inline, self._zones, self._reverse)
 
@@ -179,8 +179,8 @@ class File:
             except ValueError as error:
                 wrong.append(f"{self.path}:{number}: {error}")
         if wrong:
-            more = f", and {len(wrong) - 1} lines more" if wrong[1:] else ""
-            log.warning("hosts: %s: it is left out%s", wrong[0], more)
+            more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
+            log.warning("%s: it is left out%s", wrong[0], more)
 
 
 def _file(o: Directive) -> tuple[str, tuple[str, ...]]:
