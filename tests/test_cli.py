@@ -159,6 +159,21 @@ def test_sigusr1_reloads_and_a_bad_corefile_changes_nothing(free_port: int, tmp_
     ] == [line for line in lines if "reload" in line.lower()]
 
 
+def test_sigusr1_during_a_start_is_a_reload_after_it(free_port: int, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as api:  # it says nothing, so that the start lasts
+        source = f"kubernetes cluster.local {{\nendpoint http://127.0.0.1:{api.getsockname()[1]}\nstartup_timeout 1s\n}}"
+        (tmp_path / "Corefile").write_text(f".:{free_port} {{\nbind 127.0.0.1\n{source}\n}}\n")
+        command = [sys.executable, "-m", "kdns", "-conf", "Corefile"]
+        with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                api.accept()[0].close()
+                process.send_signal(signal.SIGUSR1)
+                lines = until(process, "Reloading complete")
+            finally:
+                process.terminate()
+    assert ["[INFO] Reloading", "[INFO] Reloading complete"] == lines[-2:]
+
+
 def test_a_port_in_use_is_one_line(free_port: int, tmp_path: Path) -> None:
     (tmp_path / "Corefile").write_text(WHOAMI.format(port=free_port))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:

@@ -325,10 +325,15 @@ async def serve(
     def ended() -> None:
         (hurry if stop.is_set() else stop).set()
 
+    def reload(start: asyncio.Future[None]) -> None:
+        if not start.cancelled() and start.exception() is None:
+            server.request_reload()
+
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ended)
     server = Server(text, path, dns_port, sharing, owns_process=True)
     starting = asyncio.ensure_future(server.start())
+    loop.add_signal_handler(signal.SIGUSR1, starting.add_done_callback, reload)  # at once, or as soon as it is served
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
@@ -338,7 +343,6 @@ async def serve(
             stopping.cancel()
             await server.stop()
             raise
-        loop.add_signal_handler(signal.SIGUSR1, server.request_reload)
         started(server)
         await stopping
     else:
