@@ -4,7 +4,7 @@
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates make python3-venv
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates gcc make python3-dev python3-venv
 WORKDIR /src
 COPY requirements/ requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
@@ -14,12 +14,14 @@ COPY Makefile hatch_build.py pyproject.toml README.md LICENSE ./
 COPY kdns/ kdns/
 COPY zones/ zones/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
-    make wheel-plain \
+    make wheel \
  && /opt/kdns/bin/pip install --quiet --no-deps --no-compile --no-index dist/*.whl
 COPY deploy/image/trim.py ./
-# Byte code is compiled ahead, here and below, and never compared with its source: nothing changes, nothing can be written.
-# The interpreter of the last stage takes the place of the links to this one's.
+# Libraries lose what debuggers alone read, more than half of their octets. Byte code is compiled ahead, here and below, and never
+# compared with its source: nothing changes, nothing can be written. The interpreter of the last stage takes the place of the links
+# to this one's.
 RUN /opt/kdns/bin/python -P -B trim.py \
+ && find /opt/kdns/lib -name '*.so' -exec strip --strip-unneeded {} + \
  && /opt/kdns/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/kdns/lib \
  && find /opt/kdns/bin -mindepth 1 ! -name kdns -delete
 

@@ -39,7 +39,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# dist/: what is installed, compiled for this Python and machine (a C compiler is needed, half a minute), and its source
+# dist/: what is installed, compiled for this Python and machine (a C compiler is needed, a minute or two), and its source
 wheel: export HATCH_BUILD_HOOK_ENABLE_CUSTOM = 1
 wheel sdist: build/tools
 	build/tools/bin/python -m build --no-isolation --$@ --outdir dist
@@ -67,9 +67,10 @@ build/tools: requirements/build.txt
 image:
 	deploy/image/build
 
-# the image built and run as a Pod would: root, Debian's buildah, debootstrap and runc
+# the image built and run as a Pod would, and by its Python the tests of what is compiled: root, Debian's buildah, debootstrap, runc
 test-image: setup
 	$(BIN)/python -m pytest -m image tests/image
+	$(BIN)/python -m tests.support.in_image -m "not image and not plain" $(COMPILED)
 
 # the oldest versions that pyproject.toml allows
 test-lowest: $(VENV)/.release

@@ -5,8 +5,8 @@
         pod.dig("+short", "kubernetes.default.svc.cluster.local")
 
 The user is the image's, all capabilities are dropped but NET_BIND_SERVICE, which the process has to have by its file; it
-gains no privileges, its root is read-only, its memory is limited, it is process 1, and the network is its own (with no
-other address than 127.0.0.1) unless `host_network`.
+gains no privileges, its root is read-only (and /tmp, unless `writable_tmp`), its memory is limited, it is process 1, and the
+network is its own (with no other address than 127.0.0.1) unless `host_network`.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ from tests.support.control_plane.plane import until
 
 MEMORY = 170 << 20  # octets, the limit of CoreDNS's Pod
 NEEDED = {"buildah": "buildah", "debootstrap": "debootstrap", "runc": "runc", "nsenter": "util-linux", "dig": "bind9-dnsutils"}
-INPUTS = ("Dockerfile", ".dockerignore", "Makefile", "pyproject.toml", "README.md", "LICENSE")
+INPUTS = ("Dockerfile", ".dockerignore", "Makefile", "hatch_build.py", "pyproject.toml", "README.md", "LICENSE")
 FOLDERS = ("requirements", "kdns", "zones", "deploy/image")
 
 
@@ -67,11 +67,14 @@ class Pod:
 
     def __init__(
         self, image: Image, arguments: list[str], *, mounts: dict[str, Path] | None = None, command: list[str] | None = None,
-        environment: dict[str, str] | None = None, host_network: bool = False, memory: int = MEMORY,
+        environment: dict[str, str] | None = None, host_network: bool = False, memory: int = MEMORY, writable_tmp: bool = False,
     ) -> None:  # fmt: skip
         self.name = f"kdns-test-{uuid.uuid4().hex[:8]}"
         self.folder = Path(tempfile.mkdtemp(prefix="kdns-pod-"))
         spec = _spec(image, [*(command or image.config["Entrypoint"]), *arguments], mounts or {}, environment or {}, memory)
+        if writable_tmp:
+            options = ["nosuid", "nodev", "mode=1777"]
+            spec["mounts"].append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": options})
         if not host_network:
             spec["linux"]["namespaces"].append({"type": "network"})
         spec["linux"]["cgroupsPath"] = f"/{self.name}"
