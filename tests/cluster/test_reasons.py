@@ -180,6 +180,7 @@ def test_a_flood_of_names_goes_without_hints_and_then_without_reasons(
     assert "NXDOMAIN" == cluster.said("web.prd.svc A")
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize(("told", "expected"), [("", 0), ("log . {\nclass error\n}\n", 1)])
 def test_a_reason_is_made_where_somebody_reads_it(told: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(TOWN, more_plugins=told)
@@ -190,6 +191,7 @@ def test_a_reason_is_made_where_somebody_reads_it(told: str, expected: int, monk
     assert expected == len(made)
 
 
+@pytest.mark.plain
 def test_the_allowance_comes_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(TOWN)
     found = cluster.kubernetes.answers.reasons

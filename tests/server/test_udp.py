@@ -396,6 +396,7 @@ def test_the_listener_may_be_exchanged(kind: Kind) -> None:
     assert [False, True] == serve(kind, known, body)
 
 
+@pytest.mark.plain
 @both
 @pytest.mark.parametrize("bound", ["127.0.0.1", ""])
 def test_given_up_it_answers_what_is_queued_and_what_waits(kind: Kind, bound: str) -> None:
@@ -421,6 +422,7 @@ def test_given_up_it_answers_what_is_queued_and_what_waits(kind: Kind, bound: st
     assert ["10.0.0.1"] * 40 + ["10.0.0.2"] == serve(kind, slow, body, bound)
 
 
+@pytest.mark.plain
 @both
 @pytest.mark.parametrize("bound", ["127.0.0.1", ""])
 def test_given_up_it_is_given_nothing_more(kind: Kind, bound: str) -> None:
