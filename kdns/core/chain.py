@@ -7,6 +7,7 @@ import math
 from collections.abc import Awaitable
 
 from kdns.core.plugin import Handler, Known, Plugin
+from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Response
 from kdns.dns.types import REFUSED
@@ -36,10 +37,13 @@ def chain(plugins: list[Plugin]) -> Handler:
 def known(plugins: list[Plugin]) -> Known:
     """What they say where none has to wait; None where one has, or does not tell."""
     handler: Known = _known_end
+    told: list[str] = ["."]  # zones of names that somebody may know before another has to wait
     for plugin in reversed(plugins):
         if _is_link(plugin):
-            handler = _known_link(plugin, handler) if _tells_at_once(type(plugin)) else _waits
-    return handler
+            tells = _tells_at_once(type(plugin))
+            handler = _known_link(plugin, handler) if tells else _waits
+            told = [*told, *plugin.told] if tells else []
+    return handler if "." in told else _known_in(tuple(told), handler)
 
 
 async def _end(query: Query) -> Answer:
@@ -58,6 +62,15 @@ def _is_link(plugin: Plugin) -> bool:
 def _tells_at_once(plugin: type[Plugin]) -> bool:
     """Does `at_once` speak for `answer`, and not for that of a class which this one derives from?"""
     return next("at_once" in vars(cls) for cls in plugin.__mro__ if "answer" in vars(cls))
+
+
+def _known_in(zones: tuple[str, ...], handler: Known) -> Known:
+    """The same for names in these zones alone: of others nobody is asked in vain."""
+
+    def known_in(query: Query) -> Answer | None:
+        return None if names.first_above(query.name, zones) is None else handler(query)
+
+    return known_in
 
 
 def _waits(query: Query) -> Answer | None:

@@ -19,7 +19,7 @@ Rules that must never be broken:
 - A plugin asks its block for what it needs, and reaches nothing behind it.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TYPE_CHECKING
 
 from kdns.config.directive import Directive
@@ -68,6 +68,7 @@ class Plugin:
     once: ClassVar[bool] = False  # may stand only once in a server block
     same_for_everyone: bool = False  # `answer` does not ask who asks, nor when, nor how often; an object may know better
     asks_more: bool = False  # it has an `audience`, and yet asks more than that: the memo is left out
+    told: Sequence[str] = (".",)  # zones whose names `at_once` may answer; of others it says no more than `next`
     passed_by: bool = False  # `answer` and `count` of this object are left out, as where the first of several does it for all
     internet_only: ClassVar[bool] = False  # `answer` is not asked for names of other classes, such as version.bind CH
     note: ClassVar[str] = ""  # what a person should know who writes it, such as that it has no effect here

@@ -102,6 +102,7 @@ class LoadBalance(Plugin):
     table = Options
     once = True
     same_for_everyone = True
+    told = ()
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         self.prefer = options.prefer

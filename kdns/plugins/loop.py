@@ -101,6 +101,7 @@ class Loop(Plugin):
     table = Options
     once = True
     same_for_everyone = True  # what it answers itself is never in the memo
+    told = ()
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
         self.block, self.ends = block, options.exit

@@ -133,13 +133,15 @@ class Upstream(Kept):
                 raise NoReply(f"no reply within {timeout:.3g} s") from None
             raise
         now = time.monotonic()
-        self._answered(now - began)
+        took = now - began
+        self.latency += (took - self.latency) * SMOOTHING if self.latency else took
+        self.health.answered()
         if not tcp:
             if opt:
                 self.edns.passed = now
             else:
                 self.edns.answered_without()
-        self._tallies.took(self.name, response.rcode, now - began)
+        self._tallies.took(self.name, response.rcode, took)
         return response
 
     def _send(self, query: Query, opt: bytes, tcp: bool, expires: float) -> Awaitable[bytes]:
@@ -170,10 +172,6 @@ class Upstream(Kept):
 
     def _state(self) -> tuple[float, bool, bool]:
         return self.latency, not self.usable, self.edns.absent(time.monotonic())
-
-    def _answered(self, took: float) -> None:
-        self.latency += (took - self.latency) * SMOOTHING if self.latency else took
-        self.health.answered()
 
     def _failed(self, error: UpstreamError, opt: bytes, tcp: bool, timeout: float) -> None:
         self.latency += (timeout - self.latency) * SMOOTHING if self.latency else timeout

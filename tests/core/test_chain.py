@@ -75,6 +75,37 @@ def test_what_is_known_without_waiting(plugins: list[Plugin], expected: Answer |
     assert expected is known(plugins)(QUERY)
 
 
+class TellsOfIts(Tells):
+    """Of names in a zone; others pass."""
+
+    def __init__(self, zone: str) -> None:
+        self.told, self.asked = (zone,), 0
+
+    def at_once(self, query: Query, next: Known) -> Answer | None:
+        self.asked += 1
+        return EARLY if query.name.endswith(self.told[0]) else next(query)
+
+
+class OnlyPasses(Passes):
+    told = ()
+
+
+@pytest.mark.parametrize(
+    ("below", "zone", "expected", "asked"),
+    [
+        ([Waits()], "test.", EARLY, 1),
+        ([Waits()], "example.", None, 0),
+        ([], "example.", UNANSWERED, 1),
+        ([Tells()], "example.", EARLY, 1),
+        ([Tells(), Waits()], "example.", EARLY, 1),
+    ],
+    ids=["its name", "another's, who waits", "nobody's", "another's", "another's, before one who waits"],
+)
+def test_nobody_is_asked_in_vain(below: list[Plugin], zone: str, expected: Answer | None, asked: int) -> None:
+    one = TellsOfIts(zone)
+    assert (expected, asked) == (known([OnlyPasses(), one, *below])(QUERY), one.asked)
+
+
 async def _awaited(handler: Handler) -> Answer:
     return await handler(QUERY)
 

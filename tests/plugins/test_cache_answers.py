@@ -6,11 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdns.dns import names
+from kdns.dns.query import Edns, Query
 from kdns.dns.response import ExtendedError, Key, Response, RRset
-from kdns.dns.types import A, AAAA, AD, ANY, CNAME, MX, NOERROR, NOTIMP, NS, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TC, TXT
-from kdns.plugins.cache.answers import Cache, cache_key, DENIAL, FAILURE, fresh_response, kind, Limits, stale_response, SUCCESS
+from kdns.dns.types import A, AAAA, AD, ANY, CD, CNAME, MX, NOERROR, NOTIMP, NS, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TC, TXT
+from kdns.plugins.cache.answers import Cache, DENIAL, FAILURE, fresh_response, key_of, kind, Limits, stale_response, SUCCESS
 
 WWW = "www.example.org."
+
+
+def cache_key(name: str, type: int, do: bool, cd: bool) -> str:
+    return key_of(Query(name, type, flags=CD if cd else 0, edns=Edns(1232, do)))
 
 
 def a(ttl: int = 60, name: str = WWW, last: int = 1) -> RRset:

@@ -120,6 +120,7 @@ class Caching(Plugin):
     internet_only = True
     once = True
     same_for_everyone = True
+    told = ()
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, block: Block, directive: Directive, options: Options) -> None:
@@ -136,7 +137,7 @@ class Caching(Plugin):
         self._clock = self.clock
         self._zones, self._everything = frozenset(self.zones), "." in self.zones
         self._never = options.never_kept()
-        self._disabled = {kind: options.disabled(kind) for kind in (SUCCESS, DENIAL, FAILURE)} if options.disable else {}
+        self._disabled = {kind: options.disabled(kind) for kind in (SUCCESS, DENIAL, FAILURE)}
         self._under_way: Singleflight[Answer] = Singleflight()
         self._refreshes = Refreshes()
         block.on_forget(self.cache.forget)
@@ -344,6 +345,5 @@ class Caching(Plugin):
             self.tallies.drops += 1
             return None
         found = kind(response, query.name, query.type)
-        if found is not None and self._disabled and names.first_above(query.name, self._disabled[found]) is not None:
-            return None
-        return found
+        disabled = self._disabled[found] if found is not None else None
+        return None if disabled and names.first_above(query.name, disabled) is not None else found

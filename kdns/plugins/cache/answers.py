@@ -63,18 +63,14 @@ class KeptAnswer(msgspec.Struct, gc=False):
         return self.born + self.ttl - second
 
 
-def cache_key(name: str, type: int, do: bool, cd: bool) -> str:
+def key_of(query: Query) -> str:
     """What an answer is kept by. DO and CD apart: with them an upstream says more, or what does not validate."""
-    return name + chr(type) + "0123"[2 * do + cd]
+    return query.name + chr(query.type) + "0123"[2 * query.do + (1 if query.flags & CD else 0)]
 
 
 def _of_name(key: str) -> str:
     """The key under which it is kept that a name does not exist, whatever type is asked."""
     return key[:-2] + chr(ANY_TYPE) + key[-1]
-
-
-def key_of(query: Query) -> str:
-    return cache_key(query.name, query.type, query.do, bool(query.flags & CD))
 
 
 def kind(response: Response, name: str, type: int) -> str | None:

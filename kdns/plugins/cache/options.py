@@ -143,6 +143,6 @@ class Options:
         return [zone for which, zone in self.disable if which == SUCCESS and (DENIAL, zone) in self.disable]
 
     def disabled(self, kind: str) -> list[str]:
-        """Zones of which no answers of this kind are kept. Failures are as denials are."""
-        where = DENIAL if kind == FAILURE else kind
-        return [zone for which, zone in self.disable if which == where]
+        """Zones of which answers of this kind are not kept, though others are. Failures are as denials are."""
+        where, never = DENIAL if kind == FAILURE else kind, self.never_kept()
+        return [zone for which, zone in self.disable if which == where and zone not in never]

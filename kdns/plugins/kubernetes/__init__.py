@@ -155,6 +155,7 @@ class Kubernetes(Plugin):
         self._verified = options.pods == "verified"
         self._fallthrough = Fallthrough(origins, options.fallthrough)
         block.answer_at_once(self._fallthrough.kept)
+        self.told = self._fallthrough.zones
         self.source = _source(block, options)
         self.store = self.source.store
         self.answers = Answers(self.store, options.schema(origins), lambda: block.is_overheard)
