@@ -4,6 +4,7 @@ tallies.py     what is counted
 targets.py     the words that name upstreams in a Corefile, and files of nameservers
 outstanding.py questions that have no reply yet, by id (no I/O)
 udp.py         questions over UDP, from source ports that change
+connections.py connections that are kept
 tcp.py         questions over TCP and DNS over TLS, on connections that are kept
 doh.py         how a question is put in HTTP (no I/O)
 http1.py       questions over HTTP/1.1, where an upstream speaks that alone

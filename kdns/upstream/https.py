@@ -21,8 +21,8 @@ from h2.settings import SettingCodes, Settings
 
 from kdns.errors import Closed, NoReply, UpstreamError
 from kdns.upstream import doh
+from kdns.upstream.connections import Connection, Connections
 from kdns.upstream.tallies import Reuse
-from kdns.upstream.tcp import opened
 
 if TYPE_CHECKING:
     from kdns.upstream.http1 import Http1
@@ -66,24 +66,15 @@ class Asked:
                 self.replied.set_result(reply)
 
 
-class Session(asyncio.Protocol):
-    """One connection, from before it is made. Questions asked before are sent once it is."""
-
+class Session(Connection):
     def __init__(self, https: "Https", now: float) -> None:
-        self.born = self.used = self.heard = now
-        self.usable = True
-        self._https = https
+        self._authority = https.authority
         self._asked: dict[int, Asked] = {}  # by stream
         self._unsent: list[tuple[Asked, doh.Request]] = []
-        self._transport: asyncio.Transport | None = None
         self._h2 = _Connection(H2Configuration(client_side=True, header_encoding=None))
         wanted = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: HEADERS}
         self._h2.local_settings = Settings(client=True, initial_values=wanted)
-        self._opening = asyncio.get_running_loop().create_task(self._open())
-
-    @property
-    def connected(self) -> bool:
-        return self._transport is not None
+        super().__init__(https, now)
 
     @property
     def under_way(self) -> int:
@@ -94,11 +85,19 @@ class Session(asyncio.Protocol):
         """Does it take another question?"""
         return self.usable and self.under_way < min(QUESTIONS, self._h2.remote_settings.max_concurrent_streams)
 
-    async def _open(self) -> None:
-        https = self._https
-        error = await opened(lambda: self, https.address, https.source, https.context, https.server_name)
-        if error is not None:
-            self.end(error)
+    def expire(self, now: float) -> None:
+        for asked in self._waiting():
+            if asked.expires <= now:
+                asked.fail(NoReply("no reply in time"))
+
+    def fail(self, error: UpstreamError) -> None:
+        for asked in self._waiting():
+            asked.fail(error)
+        self._asked.clear()
+        self._unsent.clear()
+
+    def _waiting(self) -> list[Asked]:
+        return [*self._asked.values(), *(asked for asked, _ in self._unsent)]
 
     async def ask(self, request: doh.Request, question: bytes, expires: float) -> bytes:
         began, asked = time.monotonic(), Asked(question, expires)
@@ -110,15 +109,14 @@ class Session(asyncio.Protocol):
         try:
             return await asked.replied
         except NoReply:
-            if self.connected and self.heard < began:  # it may be dead, as where a firewall has forgotten it
-                self.usable = False
+            self.no_reply(began)
             raise
         finally:
             self._drop(asked)
 
     def _send(self, asked: Asked, request: doh.Request) -> None:
         headers = [
-            (":method", request.method), (":scheme", "https"), (":authority", self._https.authority), (":path", request.path),
+            (":method", request.method), (":scheme", "https"), (":authority", self._authority), (":path", request.path),
             *request.headers.items(),
         ]  # fmt: skip
         try:
@@ -203,48 +201,18 @@ class Session(asyncio.Protocol):
             del self._asked[stream]
             asked.fail(UpstreamError("it refused the question (HTTP/2 RST_STREAM)"))
 
-    def expire(self, now: float) -> None:
-        """NoReply for those who waited long enough."""
-        for asked in [*self._asked.values(), *(asked for asked, _ in self._unsent)]:
-            if asked.expires <= now:
-                asked.fail(NoReply("no reply in time"))
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.end(Closed("it closed the connection"))
-
-    def end(self, error: UpstreamError) -> None:
-        """No more: who waits is told why."""
-        self.usable = False
-        self._https.gone(self)
-        for asked in [*self._asked.values(), *(asked for asked, _ in self._unsent)]:
-            asked.fail(error)
-        self._asked.clear()
-        self._unsent.clear()
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def ended(self) -> None:
-        """Wait until nothing of it is left."""
-        self.end(UpstreamError("the server is ending"))
-        self._opening.cancel()
-        await asyncio.gather(self._opening, return_exceptions=True)
-
-
-class Https:
-    """The connections to one upstream. `idle` seconds unused close one, `age` seconds (0: none) end its use.
-
-    `server_name` is in its certificate; `method`: POST or GET.
-    """
+class Https(Connections[Session]):
+    """The connections to one upstream: see `Connections`. `method`: POST or GET."""
 
     def __init__(
         self, address: tuple[str, int], source: str, idle: float, age: float, reuse: Reuse, context: "ssl.SSLContext",
         server_name: str, method: str,
     ) -> None:  # fmt: skip
-        self.address, self.source, self.context, self.server_name = address, source, context, server_name or address[0]
-        self._idle, self._age, self._reuse, self._method = idle, age, reuse, method
+        super().__init__(address, source, idle, age, 0, reuse, context, server_name)
+        self._context, self._method = context, method
         host = f"[{self.server_name}]" if ":" in self.server_name else self.server_name
         self.authority = host if address[1] == 443 else f"{host}:{address[1]}"
-        self._open: list[Session] = []
         self._http1: Http1 | None = None
         self._http1_alone = False  # does it speak nothing else?
 
@@ -272,12 +240,12 @@ class Https:
         if self._http1 is None:
             http1 = await asyncio.to_thread(importlib.import_module, "kdns.upstream.http1")  # it takes a fifth of a second
         if self._http1 is None:
-            self._http1 = http1.Http1(self.address, self.source, self._idle, self.context, self.server_name, self.authority)
+            self._http1 = http1.Http1(self.address, self.source, self._idle, self._context, self.server_name, self.authority)
         return self._http1
 
     def _session(self, now: float) -> Session:
         for session in self._open:
-            if session.room and not (self._age and now - session.born >= self._age):
+            if session.room and self._young(session, now):
                 self._reuse.hits += 1
                 break
         else:
@@ -289,22 +257,7 @@ class Https:
         session.used = now
         return session
 
-    def gone(self, session: Session) -> None:
-        if session in self._open:
-            self._open.remove(session)
-
-    def sweep(self, now: float) -> bool:
-        """End the waiting that is over, close connections that are idle, old or dead; is any left open?"""
-        for session in list(self._open):
-            session.expire(now)
-            if session.under_way or not session.connected:
-                continue
-            if not session.usable or now - session.used >= self._idle or (self._age and now - session.born >= self._age):
-                session.end(Closed("it was idle"))
-        return bool(self._open)
-
     async def close(self) -> None:
-        await asyncio.gather(*(session.ended() for session in list(self._open)))
         if self._http1 is not None:
             await self._http1.close()
-        await asyncio.sleep(0)  # transports close their sockets one turn of the loop after abort
+        await super().close()
