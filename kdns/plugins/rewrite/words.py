@@ -46,7 +46,7 @@ def read_rule(o: Directive) -> tuple[Rule, bool]:
 
 
 def _name_rule(words: list[str]) -> Rule:
-    kind, (old, new), rest = _kind(words, 2)
+    kind, (old, new), rest = _kind(words, "FROM", "TO")
     labelled = rest[:1] == ["metadata"]
     if labelled and kind != "regex":
         raise ValueError("metadata goes with regex")
@@ -56,14 +56,15 @@ def _name_rule(words: list[str]) -> Rule:
     return NameRule(replacing(kind, old, new), auto or kind == "exact", changes)
 
 
-def _kind(words: list[str], after: int) -> tuple[str, list[str], list[str]]:
-    """How names are matched (exact where nothing is said), so many words, and the rest."""
+def _kind(words: list[str], *wanted: str) -> tuple[str, list[str], list[str]]:
+    """How names are matched (exact where nothing is said), the words that are wanted, and the rest."""
+    after = len(wanted)
     kind = words[0].lower() if words and len(words) > after else "exact"
     if kind not in KINDS:
         raise ValueError(f"'{words[0]}' is none of {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     found = words[1:] if len(words) > after else words
     if len(found) < after:
-        raise ValueError(f"has too few words: a kind of match if not exact, then {after} words")
+        raise ValueError(f"takes [KIND] {' '.join(wanted)}, has {' '.join(found) or 'none'}; KIND is one of {', '.join(KINDS)}")
     return kind, found[:after], found[after:]
 
 
@@ -126,7 +127,7 @@ def _only(rest: list[str]) -> None:
 
 
 def _ttl_rule(words: list[str]) -> Rule:
-    kind, (of, ttl), rest = _kind(words, 2)
+    kind, (of, ttl), rest = _kind(words, "NAME", "TTL")
     _only(rest)
     least, dash, most = ttl.partition("-")
     low, high = least or "0", (most or str(LARGEST_TTL)) if dash else least
@@ -136,13 +137,13 @@ def _ttl_rule(words: list[str]) -> Rule:
 
 
 def _rcode_rule(words: list[str]) -> Rule:
-    kind, (of, old, new), rest = _kind(words, 3)
+    kind, (of, old, new), rest = _kind(words, "NAME", "FROM", "TO")
     _only(rest)
     return ReplyRule(matching(kind, of), Rcode(_code(old), _code(new)))
 
 
 def _target_rule(words: list[str]) -> Rule:
-    kind, (old, new), rest = _kind(words, 2)
+    kind, (old, new), rest = _kind(words, "FROM", "TO")
     _only(rest)
     if kind in ("exact", "regex"):
         return TargetRule(replacing(kind, old, new))
