@@ -38,7 +38,7 @@ def plain(query: bytes, heeded: frozenset[int] = _NOBODY) -> bytes | None:
     first = query[:10]
     head = _HEADS.get(first) or _head(query)
     at = query.find(b"\0", 10) + 5
-    if head is None or len(query) > LONGEST:
+    if head is None or at < 10 or len(query) > LONGEST:  # or no name ends: compiled, a slice to before its start is an error
         return None
     name = query[10 : at - 4]
     folded = name.lower()
