@@ -5,6 +5,7 @@ very many depend on (`app/local`, which every search list misses) lets go of one
 collector need not look at any of it: there are no cycles.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -104,6 +105,11 @@ class Dependents:
                 there = self._by_key[key] = tuple([each for each in there if each is not entry])
             if there is entry or (there is not None and not isinstance(there, Entry) and not len(there)):
                 del self._by_key[key]
+
+    def among(self, keys: Iterable[Key]) -> set[Key]:
+        """Those of the keys that something depends on: mostly few, and while a source lists all there is, none."""
+        found: set[Key] = self._by_key.keys() & keys
+        return found
 
     def pop(self, key: Key) -> tuple[Entry, ...] | Many:
         """All that depend on a key. They are here no longer by this key; `remove` takes them from others."""

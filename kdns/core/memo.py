@@ -154,7 +154,7 @@ class Memo:
     def forget(self, keys: Iterable[Key]) -> None:
         """Forget every reply that depends on one of the keys; where they are very many, bury them in slices."""
         self.changes += 1
-        for key in keys:
+        for key in self._dependents.among(keys):
             there = self._dependents.pop(key)
             if isinstance(there, tuple):
                 self._bury_all(there)

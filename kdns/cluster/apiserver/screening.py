@@ -6,6 +6,7 @@ of a later Kubernetes may have kinds of ports and policies that are not known he
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from kdns.cluster.objects import (
@@ -22,7 +23,7 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.IGNORECASE).fullma
 _LABELS = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\n|\Z))*+", re.IGNORECASE).fullmatch  # one a line
 _OBJECT = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9.]*[a-z0-9])?").fullmatch
 _HOST = re.compile(r"[-_*.a-z0-9]{1,254}", re.IGNORECASE).fullmatch
-_ODD = re.compile(r"[^-.a-z0-9]").search
+_OBJECTS = b"-.0123456789abcdefghijklmnopqrstuvwxyz"  # what names of objects are made of
 _PORTS = 20_000  # as many as the API allows a slice
 
 
@@ -54,7 +55,7 @@ def _endpoints(endpoints: Iterable[EndpointObject]) -> None:
         for hostname in hostnames:
             _label("endpoints.hostname", hostname)
     pods = [e.targetRef.name for e in endpoints if e.targetRef is not None and e.targetRef.name]
-    if _ODD("".join(pods)) or max(map(len, pods), default=0) > 253:
+    if "".join(pods).encode().translate(None, _OBJECTS) or max(map(len, pods), default=0) > 253:
         for pod in pods:
             _object("endpoints.targetRef.name", pod)
 
@@ -62,17 +63,29 @@ def _endpoints(endpoints: Iterable[EndpointObject]) -> None:
 def _metadata(metadata: Metadata, namespaced: bool) -> None:
     _object("metadata.name", metadata.name or " ")
     if namespaced or metadata.namespace:
-        _label("metadata.namespace", metadata.namespace or " ")
+        _namespace(metadata.namespace or " ")
+
+
+@lru_cache(4096)
+def _namespace(name: str) -> None:
+    """Very many objects share few."""
+    _label("metadata.namespace", name)
 
 
 def _ports(field: str, ports: Iterable[PortObject] | None) -> None:
     for i, port in enumerate(ports or ()):
         if i == _PORTS:
             raise ValueError(f"{field}: more than {_PORTS}")
-        _label(f"{field}.name", port.name)
-        _label(f"{field}.protocol", port.protocol)
-        if port.port is not None and not 0 <= port.port <= 65535:
-            raise ValueError(f"{field}.port: no port")
+        _port(field, port)
+
+
+@lru_cache(4096)
+def _port(field: str, port: PortObject) -> None:
+    """A cluster has few that differ: one that was sound is not looked at again."""
+    _label(f"{field}.name", port.name)
+    _label(f"{field}.protocol", port.protocol)
+    if port.port is not None and not 0 <= port.port <= 65535:
+        raise ValueError(f"{field}.port: no port")
 
 
 def _label(field: str, text: str | None) -> None:
