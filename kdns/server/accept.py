@@ -19,7 +19,7 @@ import ssl
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address, IPv6Address
+from ipaddress import IPv6Address
 from typing import Any, Protocol
 
 from kdns.server.in_flight import outcome
@@ -44,10 +44,10 @@ class Connection(Protocol):
 
 def client(host: str) -> str:
     """Who counts as one client: an IPv4 address, an IPv6 network of 64 bits."""
-    address = ip_address(host.partition("%")[0])
-    if isinstance(address, IPv6Address) and not address.ipv4_mapped:
-        return address.packed[:8].hex()
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    if ":" not in host:
+        return host
+    address = IPv6Address(host.partition("%")[0])
+    return address.packed[:8].hex() if address.ipv4_mapped is None else str(address.ipv4_mapped)
 
 
 def room(most: int, parts: int) -> int:
