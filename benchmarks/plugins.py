@@ -1,4 +1,4 @@
-"""What a plugin in the server block costs a hit of the memo: `python -m benchmarks.plugins`, two minutes.
+"""What a plugin in the server block costs a hit of the memo: `python -m benchmarks.plugins`, two and a half minutes.
 
 Two servers of the same manifest, one of them with the plugin before *kubernetes*, are asked the cluster's names in turns, and
 then the one with the plugin what only it answers. A figure is queries per CPU-second, the median of the rounds; a share is the

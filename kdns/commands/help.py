@@ -22,7 +22,7 @@ def run(words: list[str]) -> int:
 def overview() -> str:
     """What kdns can do, a line for each command and each plugin."""
     known, others = {}, []
-    for name in plugins.ORDER:
+    for name in (*plugins.ORDER, *plugins.elsewhere()):
         try:
             known[name] = plugins.manual(name).partition("\n")[0].partition(" - ")[2]
         except KdnsError:

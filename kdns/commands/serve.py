@@ -40,7 +40,7 @@ def _serve(words: list[str]) -> int:
         print(f"kdns-{__version__}\n{sys.platform}/{platform.machine()}, Python {platform.python_version()}, {_build()}")
         return 0
     if flags.plugins:
-        print("\n".join(f"dns.{name}" for name in plugins.ORDER if _served(name)))
+        print("\n".join(f"dns.{name}" for name in (*plugins.ORDER, *plugins.elsewhere()) if _served(name)))
         return 0
     if not flags.manifests and (alone := [f"--{name}" for name in ("forward", "hosts") if getattr(flags, name)]):
         parser.error(f"{alone[0]} goes with --manifests; in a Corefile it is a plugin")

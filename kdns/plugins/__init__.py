@@ -88,6 +88,13 @@ def load(name: str) -> type[Plugin]:
     raise NoSuchPlugin(f"unknown plugin '{name}'{did_you_mean(name, ORDER)}")
 
 
+def elsewhere() -> list[str]:
+    """The names of plugins that installed packages offer."""
+    from importlib.metadata import entry_points
+
+    return sorted(entry_points(group=GROUP).names - set(ORDER))
+
+
 def _from_elsewhere(entry: "EntryPoint") -> type[Plugin]:
     """What an entry point leads to; CorefileError where that is no plugin."""
     package = entry.dist.name if entry.dist is not None else entry.value

@@ -45,6 +45,8 @@ def test_it_is_served(path: Path, tmp_path: Path) -> None:
 def test_its_manual_is_shown(path: Path) -> None:
     status, text = kdns("help", "greet")
     assert (0, "*greet* - says hello to whoever asks for TXT.") == (status, text.splitlines()[0])
+    assert ["greet", "says hello to whoever asks for TXT."] in [line.split(maxsplit=1) for line in kdns("help")[1].splitlines()]
+    assert "dns.greet" in kdns("-plugins")[1].splitlines()
 
 
 BROKEN = [
