@@ -82,7 +82,7 @@ class Connections(Generic[C]):
 
     def __init__(
         self, address: tuple[str, int], source: str, idle: float, age: float, keep: int, reuse: Reuse,
-        tls: ssl.SSLContext | None, server_name: str,
+        tls: "ssl.SSLContext | None", server_name: str,
     ) -> None:  # fmt: skip
         self.address, self.source, self.tls, self.server_name = address, source, tls, server_name or address[0]
         self._idle, self._age, self._keep, self._reuse = idle, age, keep, reuse
@@ -117,7 +117,7 @@ class Connections(Generic[C]):
 
 
 async def _opened(
-    protocol: Callable[[], asyncio.Protocol], address: tuple[str, int], source: str, tls: ssl.SSLContext | None, server_name: str
+    protocol: Callable[[], asyncio.Protocol], address: tuple[str, int], source: str, tls: "ssl.SSLContext | None", server_name: str
 ) -> UpstreamError | None:
     """Open a connection; why it could not be had, or None."""
     try:

@@ -78,7 +78,7 @@ class Streams(Connections[Stream]):
 
     def __init__(
         self, address: tuple[str, int], source: str, idle: float, age: float, keep: int, reuse: Reuse,
-        tls: ssl.SSLContext | None = None, server_name: str = "",
+        tls: "ssl.SSLContext | None" = None, server_name: str = "",
     ) -> None:  # fmt: skip
         super().__init__(address, source, idle, age, keep, reuse, tls, server_name)
 
