@@ -13,7 +13,10 @@ V = TypeVar("V")
 
 
 class Flight(Generic[V]):
-    """The work for a key, from `with` to its end; whoever does it lays down its `outcome`. None: it was cancelled."""
+    """The work for a key, from `with` to its end; whoever does it lays down its `outcome`. None: it was cancelled.
+
+    For whoever finds none under way: the work is then done in its own coroutine, one less than by `Singleflight.ask`.
+    """
 
     __slots__ = ("_key", "_under_way", "outcome", "waiting")
 
@@ -40,19 +43,11 @@ class Singleflight(Generic[V]):
     """The questions under way, each by its key. There are never more than those who ask."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Hashable, Flight[V]] = {}
-
-    def __contains__(self, key: Hashable) -> bool:
-        """Is the question under way?"""
-        return key in self._under_way
-
-    def flight(self, key: Hashable) -> Flight[V]:
-        """For whoever finds none under way and does the work: a coroutine less than `ask`."""
-        return Flight(key, self._under_way)
+        self.under_way: dict[Hashable, Flight[V]] = {}
 
     async def ask(self, key: Hashable, work: Callable[[], Awaitable[V]], joined: Callable[[V], None] | None = None) -> V:
         """What the work for a key comes to; `joined` is told of it where it was another's work."""
-        while (flight := self._under_way.get(key)) is not None:
+        while (flight := self.under_way.get(key)) is not None:
             future: asyncio.Future[V | Exception | None] = asyncio.get_running_loop().create_future()
             if flight.waiting is None:
                 flight.waiting = []
@@ -64,6 +59,6 @@ class Singleflight(Generic[V]):
                 if joined is not None:
                     joined(outcome)
                 return outcome
-        with self.flight(key) as flight:
+        with Flight(key, self.under_way) as flight:
             flight.outcome = result = await work()
             return result

@@ -50,7 +50,8 @@ class Attempts:
 
         Over UDP, where that is preferred, and over TCP again where the reply is truncated.
         """
-        tcp, order = self.over_tcp(query), self._order(upstreams)
+        tcp = self.over_tcp(query)
+        order = upstreams if len(upstreams) == 1 and upstreams[0].usable else self._order(upstreams)
         most = 2 * len(order) if self._most is None else self._most
         began = time.monotonic()
         deadline = began + DEADLINE
@@ -88,8 +89,6 @@ class Attempts:
 
     def _order(self, upstreams: list[Upstream]) -> list[Upstream]:
         """The upstreams to try, the first one first; none where there is no point in trying."""
-        if len(upstreams) == 1 and upstreams[0].usable:
-            return upstreams
         ordered = [upstream for upstream in self._policy(upstreams) if not upstream.exclusions]
         usable = [upstream for upstream in ordered if upstream.usable]
         if len(usable) > 1:

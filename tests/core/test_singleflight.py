@@ -24,9 +24,9 @@ def test_those_who_come_meanwhile_have_the_same() -> None:
         flight, work, joined = Singleflight[int](), Work(), list[int]()
         asking = [asyncio.ensure_future(flight.ask("k", work, joined.append)) for _ in range(3)]
         await asyncio.sleep(0)
-        under_way = "k" in flight
+        under_way = "k" in flight.under_way
         work.may.set()
-        return await asyncio.gather(*asking), work.begun, joined, under_way and "k" not in flight
+        return await asyncio.gather(*asking), work.begun, joined, under_way and "k" not in flight.under_way
 
     assert ([7, 7, 7], 1, [7, 7], True) == asyncio.run(run())
 
@@ -52,7 +52,7 @@ def test_one_who_is_cancelled_takes_nobody_along(gone: int, begun: int) -> None:
         await asyncio.sleep(0.001)
         work.may.set()
         await asyncio.wait(asking)
-        assert "k" not in flight
+        assert "k" not in flight.under_way
         return [task.cancelled() for task in asking], work.begun
 
     assert ([n == gone for n in range(3)], begun) == asyncio.run(run())

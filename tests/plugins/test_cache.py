@@ -371,7 +371,7 @@ def test_one_who_is_cancelled_does_not_cancel_the_others(cancelled: int) -> None
         await asyncio.sleep(0)
         scene.below.may.set()
         await asyncio.wait(asking)
-        assert not scene.cache._under_way._under_way
+        assert not scene.cache._asking.under_way
         counted = scene.counted()
         return [task.cancelled() for task in asking], len(scene.below.asked), counted["requests"]
 

@@ -101,7 +101,7 @@ from functools import partial
 from kdns.config.directive import Directive
 from kdns.core.block import Block, FAILED
 from kdns.core.plugin import Handler, Known, Plugin
-from kdns.core.singleflight import Singleflight
+from kdns.core.singleflight import Flight, Singleflight
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, Made, replace, Response
@@ -138,7 +138,7 @@ class Caching(Plugin):
         self._zones, self._everything = frozenset(self.zones), "." in self.zones
         self._never = options.never_kept()
         self._disabled = {kind: options.disabled(kind) for kind in (SUCCESS, DENIAL, FAILURE)}
-        self._under_way: Singleflight[Answer] = Singleflight()
+        self._asking: Singleflight[Answer] = Singleflight()
         self._refreshes = Refreshes()
         block.on_forget(self.cache.forget)
 
@@ -277,7 +277,7 @@ class Caching(Plugin):
         `anew`: even where an answer is kept that is fresh.
         """
         asked = asked_by(query, key)
-        if asked not in self._under_way:
+        if asked not in self._asking.under_way:
             return self._first(asked, query, next, key)
         if query.trail:  # an alias that leads back to itself must not wait for itself
             return self._work(query, next, key)
@@ -285,7 +285,7 @@ class Caching(Plugin):
 
     async def _first(self, asked: Asked, query: Query, next: Handler, key: str) -> Answer:
         changes = self.cache.changes
-        with self._under_way.flight(asked) as flight:
+        with Flight(asked, self._asking.under_way) as flight:
             flight.outcome = answer = self._kept(query, key, await next(query), changes)
         return answer
 
@@ -303,7 +303,7 @@ class Caching(Plugin):
                     return self._hit(entry, query, next, now)
             return await self._work(query, next, key)
 
-        answer = await self._under_way.ask(asked, work, self._joined)
+        answer = await self._asking.ask(asked, work, self._joined)
         return await next(query) if is_cut_for_udp(query, answer) else answer
 
     def _joined(self, answer: Answer) -> None:
@@ -334,7 +334,7 @@ class Caching(Plugin):
         """How an answer from elsewhere was made that was not here."""
         self.tallies.misses += 1
         by, upstream, _, replayed = made
-        return Made(by, upstream, "miss", replayed)
+        return tuple.__new__(Made, (by, upstream, "miss", replayed))  # half the time of Made(…)
 
     def _kind(self, query: Query, response: Response, changes: int) -> str | None:
         """What an answer is kept as, or None."""

@@ -151,7 +151,7 @@ from typing import Any
 from kdns.config.directive import Directive
 from kdns.core.block import Block
 from kdns.core.plugin import Handler, Plugin
-from kdns.core.singleflight import Singleflight
+from kdns.core.singleflight import Flight, Singleflight
 from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import Answer, ExtendedError, Made, Response
@@ -187,7 +187,7 @@ class Forward(Plugin):
         self._left: dict[Upstream, None] = {}  # those that were upstreams and may be again, the longest gone first
         self._tallies = block.keep("forward tallies", lambda: Tallies(block.metrics))
         self._attempts = options.attempts(self._tallies)
-        self._under_way: Singleflight[Outcome] = Singleflight()
+        self._asking: Singleflight[Outcome] = Singleflight()
         self._waiting = 0
         self._size = min(OUR_SIZE, block.udp_size)  # octets that we take from upstreams over UDP
         try:
@@ -260,11 +260,11 @@ class Forward(Plugin):
         try:
             # Whoever asks the same meanwhile has the same answer: nobody can have many equal questions under way, and guess
             # at the replies of all of them at once (RFC 5452 5). Over TCP they ask again where that answer was truncated.
-            if key in self._under_way:
-                response, replied = await self._under_way.ask(key, partial(self._tried, query))
+            if key in self._asking.under_way:
+                response, replied = await self._asking.ask(key, partial(self._tried, query))
             else:
-                with self._under_way.flight(key) as flight:
-                    flight.outcome = response, replied = await self._tried(query)
+                with Flight(key, self._asking.under_way) as flight:
+                    flight.outcome = response, replied = await self._attempts.ask(self.upstreams, query, self._size)
             if response.flags & TC and self._attempts.over_tcp(query):
                 response, replied = await self._tried(query)
         finally:
