@@ -114,7 +114,7 @@ def test_never_stale(options: tuple[str, str], seed: int, tmp_path: Path) -> Non
     rnd = random.Random(seed)
     (tmp_path / "empty.yaml").write_text("kind: List\napiVersion: v1\nitems: []\n")
     generation = generation_of(COREFILE.format(empty=tmp_path / "empty.yaml", inside=options[0], outside=options[1]))
-    (store,) = [plugin.store for _, plugin in generation.blocks[0].plugins if hasattr(plugin, "store")]
+    store: Store = generation.blocks[0].named("kubernetes")[0].store  # type: ignore[attr-defined]
     store.synced = True
     every = [dns.message.make_query(name, type).to_wire() for name in ASKED for type in ("A", "SRV", "PTR")]
 

@@ -115,21 +115,21 @@ class Desk(Kept):
                 for name, type, hits in listener.memo.listed():
                     yield {"cached": f"{listener.server} {names.text(name)} {type_text(type)} {hits}"}
             return
-        wanted, found = names.absolute(asked["zone"]) if asked.get("zone") else None, False
-        query = Query(wanted or ".", AXFR)
-        for plugin in [plugin for block in self.blocks for _, plugin in block.plugins]:
-            for origin in plugin.transferable():
-                if wanted in (None, origin):
-                    found = True
-                    yield {"line": f"$ORIGIN {origin}"}
-                    for first, step in enumerate(plugin.outgoing(origin, query).steps):
-                        for rrset in step:
-                            if rrset.type != SOA or not first:  # it comes again at the end
-                                for line in texts(rrset):
-                                    yield {"line": line}
-                        await asyncio.sleep(0)
-        if not found:
-            yield {"error": f"there is no zone {wanted or ''} here that could be shown".replace("  ", " ")}
+        there = [(origin, plugin) for block in self.blocks for _, plugin in block.plugins for origin in plugin.transferable()]
+        if not there:
+            yield {"error": "there is no zone here that could be shown"}
+        wanted = names.absolute(asked["zone"]) if asked.get("zone") else None
+        if there and wanted is not None and wanted not in dict(there):
+            yield {"error": f"there is no zone {wanted} here that could be shown; there is {', '.join(dict(there))}"}
+        for origin, plugin in there:
+            if wanted in (None, origin):
+                yield {"line": f"$ORIGIN {origin}"}
+                for first, step in enumerate(plugin.outgoing(origin, Query(origin, AXFR)).steps):
+                    for rrset in step:
+                        if rrset.type != SOA or not first:  # it comes again at the end
+                            for line in texts(rrset):
+                                yield {"line": line}
+                    await asyncio.sleep(0)
 
     async def _flush(self, asked: dict[str, Any]) -> AsyncIterator[Any]:
         name = names.absolute(asked["name"])
