@@ -20,7 +20,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from kdns.server.in_flight import outcome
 
@@ -152,7 +152,7 @@ class Acceptor:
     `begin` is given those that are not encrypted, and their peers, in place of asyncio's way.
     """
 
-    _told = -1.0  # when it was last said that no descriptor is left, by whichever of them
+    _told: ClassVar[float] = -1.0  # when it was last said that no descriptor is left, by whichever of them
 
     def __init__(
         self, sock: socket.socket, make: Callable[[], asyncio.BaseProtocol], connections: Connections,

@@ -16,6 +16,7 @@ import math
 import socket
 import ssl
 import time
+from typing import Any
 
 from kdns.core.entries import tell
 from kdns.core.listener import Listener, Messages, Reply
@@ -66,7 +67,7 @@ class Tcp:
         encryption = self.listener.encryption
         return encryption.context if encryption is not None and self.listener.stream is Transport.TLS else None
 
-    def _begin(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+    def _begin(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
         Stream(self.loop, sock, peer, _Connection(self))
 
     async def start(self) -> None:
@@ -340,5 +341,5 @@ class _Connection(asyncio.BufferedProtocol):
         self._weigh(0)
 
 
-def _end(name: tuple[str, int]) -> Address:
+def _end(name: tuple[Any, ...]) -> Address:
     return Address(name[0].partition("%")[0].removeprefix("::ffff:"), name[1])
