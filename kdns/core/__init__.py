@@ -8,7 +8,8 @@ singleflight.py   one question under way for many who ask it
 explained.py      queries that are explained to a person
 metrics.py        counters, gauges and histograms
 served.py         queries as they were served, for who hears of each
-entries.py        the entries of the memo, and which of them depend on what
+entries.py        the entries of the memo
+dependents.py     which of them depend on what
 memo.py           reply octets by query octets
 plugin.py         what a plugin is
 queries.py        what is counted of queries

@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from kdns.core.entries import Dependents, Entry, Many, size_of, Told
+from kdns.core.dependents import Dependents
+from kdns.core.entries import Entry, Many, size_of, Told
 from kdns.core.served import Line
 from kdns.dns.response import Key
 from kdns.dns.ring import Ring
