@@ -55,7 +55,7 @@ test-compiled: setup wheel
 	cd build/tree && ../../$(BIN)/python -m zipfile -e "$$(ls -t ../../dist/kdns-*-cp3*.whl | head -1)" .
 	cd build/tree && ../../$(BIN)/python -m pytest -m "not image and not plain" $(COMPILED)
 COMPILED := tests/test_compiled.py tests/fuzz tests/dns tests/core tests/golden $(wildcard tests/cluster/test_*.py) \
-    $(foreach part,in_flight udp tcp backlog,tests/server/test_$(part).py) \
+    $(foreach part,in_flight udp tcp accept stream backlog,tests/server/test_$(part).py) \
     $(foreach part,kubernetes prometheus loadbalance cache forward acl view errors log small_answers,tests/plugins/test_$(part).py)
 
 build/tools: requirements/build.txt

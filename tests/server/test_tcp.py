@@ -254,6 +254,7 @@ def test_no_more_replies_are_made_than_are_taken() -> None:
     assert ((1, True), 14) == serve(large, body)
 
 
+@pytest.mark.plain
 def test_all_clients_that_do_not_read_together_are_bounded() -> None:
     """Late replies for many connections: the memory that waits is that of all, not of each."""
     most = 0
@@ -438,6 +439,7 @@ def test_rotation_is_replayed() -> None:
     assert ({"10.0.0.1", "10.0.0.2", "10.0.0.3"}, 3) == serve(rotates, body)
 
 
+@pytest.mark.plain
 def test_replies_of_one_read_leave_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[int] = []
 
