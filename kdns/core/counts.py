@@ -48,8 +48,8 @@ class Answered:
         by = response.made.by
         # Durations of one bucket are told as their mean, which falls into the same bucket.
         key = (
-            block, zone, query.transport, query.over_ipv6, query.type, query.do, response.rcode, by, len(query.wire), size,
-            0 if seconds <= _SHORT else bisect_left(DURATIONS, seconds),
+            block, zone, query.transport, query.over_ipv6, query.type, query.edns is not None and query.edns.do, response.rcode, by,
+            len(query.wire), size, 0 if seconds <= _SHORT else bisect_left(DURATIONS, seconds),
         )  # fmt: skip
         alike = self._alike.get(key)
         if alike is None:

@@ -14,7 +14,7 @@ Rules that must never be broken:
 import math
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from kdns.core.behind import Encryption
 from kdns.core.block import Block
@@ -34,6 +34,7 @@ from kdns.dns.types import REFUSED, TC
 from kdns.errors import FormatError
 
 ONE_MESSAGE = (Transport.UDP, Transport.HTTPS)  # transports that have one for each query (RFC 8484 4.2.1)
+HEADER: Final = 12  # octets that every message has (RFC 1035 4.1.1)
 MOST_CLIENTS = 10_000  # whose audience is remembered
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address as a socket of IPv6 has it
 _TRUNCATED = TC >> 8
@@ -108,14 +109,14 @@ class Listener:
     def find(self, query: Query) -> tuple[str, Block | None]:
         """The longest zone here that the name is in and that takes the query, and its server block."""
         blocks = self.blocks
-        name = query.name
-        while (zone := _closest(name, blocks)) is not None:
+        zone = "." if len(blocks) == 1 and "." in blocks else names.closest(query.name, blocks)
+        while zone is not None:
             for block in blocks[zone]:
                 if not block.conditions or all(takes(query) for takes in block.conditions):
                     return zone, block
             if zone == ".":
                 break
-            name = names.parent(zone)
+            zone = names.closest(names.parent(zone), blocks)
         return "", None
 
     async def answer(self, query: Query) -> Answer:
@@ -213,6 +214,8 @@ class Listener:
 
     def recall(self, wire: bytes, client: Address | bytes, local: Address | bytes, transport: Transport) -> bytes | None:
         """The memo's reply to a message, both whole, counted and told of; None where it has none."""
+        if len(wire) < HEADER:
+            return None
         began = time.monotonic()
         reply = self.replay(wire[2:], client, transport)
         if reply is None:
@@ -321,7 +324,3 @@ def _octets(made: bytes | Ring) -> bytes:
 
 def _overlook(wire: bytes, client: Address | bytes, reply: bytes | None) -> None:
     """Nobody looks at queries."""
-
-
-def _closest(name: str, zones: dict[str, Any]) -> str | None:
-    return "." if len(zones) == 1 and "." in zones else names.closest(name, zones)

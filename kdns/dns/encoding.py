@@ -55,7 +55,7 @@ def encode(
     with TC (RFC 2181 9), by whole RRsets in the additional section and then silently. The OPT record is always kept; it says
     that we take `announced` octets. `recursion`: RA is set, whatever the response says (RFC 1035 4.1.1).
     """
-    tail = opt(query.edns, announced, response.rcode, response.error, response.options)
+    tail = b"" if query.edns is None else opt(query.edns, announced, response.rcode, response.error, response.options)
     room = query.limit(most) - len(tail)
     if len(tail) > 11 and room < 12 + len(query.question):  # a long name and a long reason
         tail = opt(query.edns, announced, response.rcode)

@@ -17,6 +17,7 @@ Rules that must never be broken:
 
 from kdns.dns.types import AD, CD, OPCODE, OPT, QR, RD
 
+SHORTEST = 10  # octets of a header without the id
 LONGEST = 510  # octets of a query without its id: beyond them it is no everyday one
 _NOBODY: frozenset[int] = frozenset()
 _OPT_OWNER = b"\0" + OPT.to_bytes(2, "big")
@@ -35,10 +36,12 @@ _HEADS = {
 
 def plain(query: bytes, heeded: frozenset[int] = _NOBODY) -> bytes | None:
     """The plain query of one, both without the id; None where there is none. `heeded`: codes of EDNS options that count."""
+    if not SHORTEST <= len(query) <= LONGEST:
+        return None
     first = query[:10]
     head = _HEADS.get(first) or _head(query)
     at = query.find(b"\0", 10) + 5
-    if head is None or at < 10 or len(query) > LONGEST:  # or no name ends: compiled, a slice to before its start is an error
+    if head is None or not 10 < at <= len(query):  # or no question ends: compiled, a slice to before its start is an error
         return None
     name = query[10 : at - 4]
     folded = name.lower()

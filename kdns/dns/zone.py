@@ -311,12 +311,14 @@ class Apex:
         self._head = names.wire(_below(server, origin)) + names.wire(_below("hostmaster", origin))
         self._serial = -1
         self._soa = RRset(origin, SOA, 0, ())
+        self._negative = (self._soa,)
 
     def soa(self, serial: int) -> RRset:
         """The SOA record as of a serial (RFC 1035 3.3.13), with CoreDNS's intervals."""
         if serial != self._serial:
             rdata = self._head + struct.pack("!5I", serial & 0xFFFFFFFF, 7200, 1800, 86400, self._ttl)
             self._soa = RRset(self.origin, SOA, min(self._ttl, MOST_NEGATIVE_TTL), (rdata,))
+            self._negative = (self._soa,)
             self._serial = serial
         return self._soa
 
@@ -326,7 +328,7 @@ class Apex:
         """NODATA or NXDOMAIN. `depends` None: on too much to be named, so nobody may keep it."""
         return Response(
             rcode=NOERROR if exists else NXDOMAIN,
-            authority=(self.soa(serial),),
+            authority=self._negative if serial == self._serial else (self.soa(serial),),
             stable_for=0.0 if depends is None else math.inf,
             depends=depends or (),
             made=self._made,

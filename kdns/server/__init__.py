@@ -4,9 +4,10 @@ in_flight.py   queries that wait
 backlog.py     and those that wait to be begun, under overload
 accept.py      connections, and how many
 sockets.py     addresses to listen on
+datagrams.py   UDP, one datagram at a time
 calls.py       what mmsg calls of the C library, made of calls.h
 mmsg.py        many datagrams for one system call
-udp.py         datagrams
+udp.py         UDP in batches
 stream.py      a TCP connection
 tcp.py         messages on connections
 http.py        health, readiness, metrics

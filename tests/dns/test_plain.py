@@ -57,6 +57,8 @@ def test_what_has_a_plain_query(what: str, asked: bytes, expected: bytes) -> Non
         ("cut short in the name", query()[:-5]),
         ("cut short in the name, with EDNS", query(tail=opt())[:14]),
         ("cut short before the name", query()[:10]),
+        ("cut short in the header", query()[:1]),
+        ("cut short in the type, with EDNS", query(tail=opt())[: len(query()) - 3]),
         ("an OPT record that is cut short", query(tail=opt()[:-1])),
         ("no question", HEADER.pack(0x0100, 0, 0, 0, 0)),
         ("a reply", query(0x8100)),

@@ -54,6 +54,24 @@ def test_misses_and_hits(kind: Kind) -> None:
 
 
 @both
+def test_messages_that_are_cut_short_take_no_other_along(kind: Kind) -> None:
+    """All that come before it in one batch."""
+    whole = question("n9.test.")
+
+    async def body(served: udp.Udp, port: int) -> Any:
+        with client() as sock:
+            for length in range(len(whole)):
+                sock.sendto(whole[:length], ("127.0.0.1", port))
+                sock.sendto(whole[:10] + b"\0\1" + whole[12:length], ("127.0.0.1", port))
+            reply = await ask(sock, question("n9.test.", id=2), ("127.0.0.1", port))
+            while reply[0][:2] != b"\0\2":
+                reply = await asyncio.get_running_loop().sock_recvfrom(sock, 4096)
+        return addresses(reply[0])
+
+    assert ["10.0.0.9"] == serve(kind, known, body)
+
+
+@both
 def test_what_changes_nothing_is_a_hit(kind: Kind) -> None:
     """Each has its own id and spelling."""
 

@@ -176,7 +176,7 @@ class Caching(Plugin):
         answer = next(query)
         if answer is None or (isinstance(answer, Response) and answer.foreign):
             return None
-        if self._is_never_kept(query.name) or self._is_elsewhere(query):
+        if names.first_above(query.name, self._never) is not None or self._is_elsewhere(query):
             return answer
         return None if self.cache.cut or self.cache.find(key_of(query)) is not None else answer
 

@@ -178,14 +178,15 @@ class Kubernetes(Plugin):
         return response
 
     def at_once(self, query: Query, next: Known) -> Answer | None:
-        origin = self._fallthrough.zone(query.name)
+        origin = names.first_above(query.name, self._fallthrough.zones)
         if origin is None:
             return next(query)
         if not self.store.synced:
             return None
         response = self.answers.look(query, origin, query.limit(self.block.udp_size))
         if response.rcode == NXDOMAIN:
-            return None if self._falls_through(query.name) else response
+            falls_through = origin not in self._fallthrough.kept and self._falls_through(query.name)
+            return None if falls_through else response
         return None if _is_alias(response, query.type) else response
 
     def _falls_through(self, name: str) -> bool:
