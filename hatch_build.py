@@ -3,11 +3,10 @@
 `make wheel` tells it to (`HATCH_BUILD_HOOK_ENABLE_CUSTOM=1`). Everything else (`pip install`, an editable install, the tests)
 takes the source as it is and needs no compiler: the modules are the same, and both ways pass the same tests.
 
-Not compiled are classes that others derive from, modules whose classes are msgspec's Structs alone, Protocols that are looked at
-when they run, and what runs seldom. A compiled module has no docstring: `kdns help` reads that of its source, which is beside it.
-A module is added to the list in pyproject.toml where a miss gets cheaper by it.
-
-One difference is to be kept in mind: a slice of bytes that ends before it begins is empty, but raises where it is compiled.
+Not compiled are classes that others derive from, classes with keywords (of `gc=False` and its like mypyc takes no notice),
+Protocols that are looked at when they run, and what runs seldom. A compiled module has no docstring: `kdns help` reads that of
+its source, which is beside it. A module is added to the list in pyproject.toml where a miss gets cheaper by it. One difference is
+to be kept in mind: a slice of bytes that ends before it begins is empty, but raises where it is compiled.
 """
 
 import shutil

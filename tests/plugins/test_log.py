@@ -19,7 +19,7 @@ from kdns.dns.response import ExtendedError, Made, Response, RRset
 from kdns.dns.types import A, CNAME, MX, NXDOMAIN, RA, REFUSED, SERVFAIL, SOA, TXT
 from kdns.plugins import manual
 from kdns.plugins.log import words
-from kdns.plugins.log.lines import COMMON, Format
+from kdns.plugins.log.formats import COMMON, Format
 from tests.support.configured import ask, CLIENT, generation_of, in_block, listener_of, LOCAL
 
 WEB = RRset("web.prod.svc.cluster.local.", A, 5, (names.packed("10.96.0.1"),))

@@ -16,7 +16,7 @@ from kdns.dns import names
 from kdns.dns.query import Address, Query, Transport
 from kdns.dns.response import Made, Response
 from kdns.plugins.kubernetes import Kubernetes, Options
-from kdns.plugins.log.lines import Format
+from kdns.plugins.log.formats import Format
 from tests.support.configured import generation_of, in_block, LOCAL, refused
 
 POD = Pod("team-a/web-0", (names.packed("10.244.0.7"), names.packed("fd00::7")), (("app", "web"), ("example.org/tier", "1")))

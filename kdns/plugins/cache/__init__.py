@@ -107,8 +107,9 @@ from kdns.dns.query import Query
 from kdns.dns.response import Answer, Made, replace, Response
 from kdns.dns.types import NOERROR, NXDOMAIN, RD, TC
 from kdns.plugins import ORDER
-from kdns.plugins.cache.answers import DENIAL, FAILURE, fresh_response, KeptAnswer, key_of, kind, stale_response, SUCCESS
+from kdns.plugins.cache.answers import DENIAL, FAILURE, fresh_response, key_of, kind, stale_response, SUCCESS
 from kdns.plugins.cache.counts import CacheCounts
+from kdns.plugins.cache.kept import KeptAnswer
 from kdns.plugins.cache.options import Options, shape
 from kdns.plugins.cache.questions import Asked, asked_by, is_cut_for_udp, Refresh, Refreshes
 

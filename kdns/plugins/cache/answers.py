@@ -20,6 +20,7 @@ from kdns.dns import names
 from kdns.dns.query import Query
 from kdns.dns.response import ExtendedError, Key, Made, replace, Response, RRset
 from kdns.dns.types import AD, ANY, CD, CNAME, NOERROR, NOTIMP, NXDOMAIN, OPT, RA, SERVFAIL, SOA, TC
+from kdns.plugins.cache.kept import KeptAnswer
 
 SUCCESS, DENIAL, FAILURE = "success", "denial", "failure"
 CACHED_ERROR = 13  # an extended error (RFC 8914 4.14)
@@ -41,26 +42,6 @@ class Limits(NamedTuple):
     capacity: int
     most: int
     least: int
-
-
-class KeptAnswer(msgspec.Struct, gc=False):
-    """One answer. `born` and `failed` (when it could last not be refreshed, or -1) are seconds of the clock."""
-
-    key: str
-    kind: str
-    rcode: int
-    flags: int
-    born: int
-    ttl: int  # seconds, of the shortest RRset
-    packed: bytes
-    depends: tuple[Key, ...]
-    failed: int = -1
-    hits: int = 0  # asked so often without a gap, and when last
-    last: int = 0
-
-    def left(self, second: int) -> int:
-        """Seconds until it is stale: 0 and less where it is."""
-        return self.born + self.ttl - second
 
 
 def key_of(query: Query) -> str:

@@ -79,7 +79,8 @@ from kdns.core.lines import stdout
 from kdns.core.plugin import Exchange, Plugin
 from kdns.core.served import Line
 from kdns.dns import names
-from kdns.plugins.log.lines import COMMON, line_in
+from kdns.plugins.log.formats import COMMON
+from kdns.plugins.log.lines import line_in
 from kdns.plugins.log.words import kind_of
 
 CLASSES = ("all", "success", "denial", "error")
