@@ -20,7 +20,7 @@ HEAD = 512  # octets of each datagram that are read from Python at once
 LONGEST = 4096  # octets of a datagram; the rest is cut off
 OUT = MESSAGES * 4096  # octets of all replies of a batch
 DONTWAIT = 0x40
-NAME = 28  # octets for who sent a datagram: struct sockaddr_in6
+_NAME = 28  # struct sockaddr_in6
 _CONTROL = 40  # a cmsghdr and struct in6_pktinfo
 _IP_PKTINFO = 8
 Control = tuple[int, int, bytes]  # level, type, octets
@@ -44,11 +44,11 @@ class Batch:
         self._v6 = sock.family == socket.AF_INET6
         heads, tails = _new("char[]", MESSAGES * HEAD), _new("char[]", MESSAGES * (LONGEST - HEAD))
         out = _new("char[]", OUT)
-        names, control = ffi.new("char[]", MESSAGES * NAME), ffi.new("char[]", MESSAGES * _CONTROL)
+        names, control = ffi.new("char[]", MESSAGES * _NAME), ffi.new("char[]", MESSAGES * _CONTROL)
         read_iov, send_iov = ffi.new("struct iovec[]", 2 * MESSAGES), ffi.new("struct iovec[]", MESSAGES)
         self._read, self._send = ffi.new("struct mmsghdr[]", MESSAGES), ffi.new("struct mmsghdr[]", MESSAGES)
         self._control_size = (40 if self._v6 else 32) if all_addresses else 0
-        self.name_size = 28 if self._v6 else 16
+        self._name_size = 28 if self._v6 else 16
         way = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) if self._v6 else (socket.IPPROTO_IP, _IP_PKTINFO)
         self._control_head = struct.pack("=Qii", 36 if self._v6 else 28, *way)
         for i in range(MESSAGES):
@@ -57,7 +57,7 @@ class Batch:
             for messages, iov, length in ((self._read, read_iov + 2 * i, 2), (self._send, send_iov + i, 1)):
                 header = messages[i].msg_hdr
                 header.msg_iov, header.msg_iovlen = iov, length
-                header.msg_name, header.msg_namelen = names + i * NAME, self.name_size
+                header.msg_name, header.msg_namelen = names + i * _NAME, self._name_size
                 if all_addresses:
                     header.msg_control, header.msg_controllen = control + i * _CONTROL, self._control_size
         self._keep = (heads, tails, out, names, control, read_iov, send_iov)
@@ -97,18 +97,13 @@ class Batch:
 
     def client(self, i: int) -> bytes:
         """Who sent it: struct sockaddr."""
-        name: bytes = self._names[i * NAME : i * NAME + self.name_size]
+        name: bytes = self._names[i * _NAME : i * _NAME + self._name_size]
         return name
-
-    def names(self, count: int) -> bytes:
-        """Who sent the first so many: each has NAME octets, of which the first `name_size` are its struct sockaddr."""
-        names: bytes = self._names[0 : count * NAME]
-        return names
 
     def clients(self, count: int) -> list[bytes]:
         """The same of the first so many."""
-        names = self.names(count)
-        return [names[at : at + self.name_size] for at in range(0, count * NAME, NAME)]
+        names: bytes = self._names[0 : count * _NAME]
+        return [names[at : at + self._name_size] for at in range(0, count * _NAME, _NAME)]
 
     def asked(self, i: int) -> Control:
         """On a socket of all addresses, which was asked: a control message as `sendmsg` takes it."""
@@ -130,7 +125,7 @@ class Batch:
             self.out[at : at + len(reply)] = reply
             self.out_parts[2 * i], self.out_parts[2 * i + 1] = self.out_start + at, len(reply)
             at += len(reply)
-            self._names[i * NAME : i * NAME + len(client)] = client
+            self._names[i * _NAME : i * _NAME + len(client)] = client
             for _, _, octets in asked:
                 self._control[i * _CONTROL : i * _CONTROL + 16 + len(octets)] = self._control_head + octets
 

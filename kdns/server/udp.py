@@ -11,7 +11,7 @@ from collections import deque
 from itertools import islice
 
 from kdns.core.entries import Entry, tell
-from kdns.core.listener import HEADER, Listener
+from kdns.core.listener import Listener
 from kdns.core.served import Served
 from kdns.dns.query import Address
 from kdns.server.backlog import Backlog, is_near, Share, whose
@@ -74,17 +74,19 @@ class Batched(Udp):
         told: list[tuple[Entry | None, int]] = []  # hits that somebody hears of, and their slots
         if tells := listener.tells:
             find, replay = _unknown, listener.replay
-        heads, names = batch.heads[0 : len(lengths) * mmsg.HEAD], b""
+        heads = batch.heads[0 : len(lengths) * mmsg.HEAD]
         parts: list[bytes] = []
         add = parts.append
         iov = batch.out_parts
         start = batch.out_start
+        if min(lengths) < 2:  # compiled, a slice that ends before its start is an error
+            lengths = [max(length, 2) for length in lengths]
         at = slot = misses = 0
         silent: list[int] = []
         for length in lengths:
-            key = query = heads[at + 2 : at + length] if length >= HEADER else b""
+            key = heads[at + 2 : at + length]
             if audience is not None:
-                key = audience(batch.client(slot >> 1)) + query
+                key = audience(batch.client(slot >> 1)) + key
             entry = find(key)
             if entry is not None and (reply := entry.reply) is not None:
                 entry.hits += 1
@@ -93,13 +95,13 @@ class Batched(Udp):
                 add(heads[at : at + 2])
                 add(reply)
                 size = len(reply) + 2
-            elif not query:  # beyond its client's share, or no message
+            elif length < 3:  # beyond its client's share, or no message
                 misses += 1
                 silent.append(slot >> 1)
                 size = 0
             else:
                 client = b"" if audience is None else batch.client(slot >> 1)
-                reply = replay(query, client, BY_UDP)
+                reply = replay(heads[at + 2 : at + length], client, BY_UDP)
                 if reply is not None:
                     add(heads[at : at + 2])
                     add(reply)
@@ -108,10 +110,7 @@ class Batched(Udp):
                         told.append((listener.given, slot >> 1))
                 else:
                     misses += 1
-                    names = names or batch.names(len(lengths))
-                    name_at = (slot >> 1) * mmsg.NAME
-                    whole = heads[at : at + length] if length <= mmsg.HEAD else batch.datagram(slot >> 1, length)
-                    missed = self._miss(slot >> 1, whole, names[name_at : name_at + batch.name_size])
+                    missed = self._miss(slot >> 1, length)
                     if missed is None:
                         silent.append(slot >> 1)
                         missed = b""
@@ -146,11 +145,13 @@ class Batched(Udp):
             local = self._asked_sockaddr(batch.asked(i)) if self._all else self._local
             tell(entry, Served(batch.datagram(i, lengths[i]), batch.client(i), local, BY_UDP, sizes[i], seconds))
 
-    def _miss(self, i: int, wire: bytes, client: bytes) -> bytes | None:
+    def _miss(self, i: int, length: int) -> bytes | None:
         """The reply to a datagram that the memo has none to, or None: there is none, or not yet."""
+        batch = self._batch
+        wire, client = batch.datagram(i, length), batch.client(i)
         if client[2:4] == b"\0\0":  # port 0: nobody can have an answer there
             return None
-        asked = [self._batch.asked(i)] if self._all else _NO_CONTROLS
+        asked = [batch.asked(i)] if self._all else _NO_CONTROLS
         local = self._asked_sockaddr(asked[0]) if asked else self._local
         if self._backlog.open:
             miss = wire, client, local, (client, asked)

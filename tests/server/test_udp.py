@@ -270,7 +270,7 @@ def test_late_replies_leave_in_order_from_the_addresses_that_were_asked(kind: Ki
 @both
 def test_port_0_is_dropped(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind is udp.Batched:
-        monkeypatch.setattr(mmsg.Batch, "names", lambda self, count: (struct.pack("=H", 20) + bytes(26)) * count)
+        monkeypatch.setattr(mmsg.Batch, "client", lambda self, i: struct.pack("=H", 20) + bytes(14))
     else:
         monkeypatch.setattr(socket.socket, "recvmsg", _recvmsg_from_port_0)
 
