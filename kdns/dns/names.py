@@ -79,7 +79,7 @@ def asked(message: bytes) -> tuple[int, str]:
     """
     first = 13 + message[12]
     end = message.find(b"\0", first) + 1 or first  # compiled, a slice that ends before it begins is an error
-    rest = _RESTS.get(message[first:end]) if end else None  # compiled, a slice that ends before its start is an error
+    rest = _RESTS.get(message[first:end])
     if rest is not None and 13 < first <= 13 + MAX_LABEL and end <= 12 + MAX_NAME:
         label = message[13:first].translate(_IN_TEXT).decode()
         if "\0" not in label:
