@@ -32,7 +32,7 @@ from kdns.server.http import Http
 from kdns.server.in_flight import InFlight
 from kdns.server.lag import Lag
 from kdns.server.load import load, notes, read_corefile, summary
-from kdns.server.schemes import SCHEMES, Served
+from kdns.server.schemes import SCHEMES, Serving
 from kdns.server.sockets import BUFFER, listen, listen_alike, receive_buffer, Sharing
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Server:
         self.lag = Lag()
         self.failed_reloads = 0
         self._given_up = collections.Counter[str]()  # by sockets that are closed
-        self._sockets: dict[Where, list[Served]] = {}
+        self._sockets: dict[Where, list[Serving]] = {}
         self._http = Http()
         self._started: list[Kept] = []  # kept things whose start() was awaited
         self._running: list[asyncio.Task[None]] = []
@@ -224,7 +224,7 @@ class Server:
                 await served.start()
 
     async def _retire(
-        self, old: Generation, new: Generation, unwanted: list[list[Served]], running: list[asyncio.Task[None]]
+        self, old: Generation, new: Generation, unwanted: list[list[Serving]], running: list[asyncio.Task[None]]
     ) -> None:
         """End a generation: its sockets, its queries in flight, its tasks, what the next one does not carry on."""
         wanted = list(new.kept.values())

@@ -14,7 +14,7 @@ from kdns.server.in_flight import InFlight
 from kdns.server.tcp import Tcp
 
 
-class Served(Protocol):
+class Serving(Protocol):
     """Something that serves a socket. `listener` may be exchanged at any time; `given_up` is counted by the want of what."""
 
     listener: Listener
@@ -28,19 +28,19 @@ class Scheme(NamedTuple):
     """The kinds of its sockets, in their order, and what serves them."""
 
     kinds: Sequence[socket.SocketKind]
-    serve: Callable[[Sequence[socket.socket], Listener, InFlight], list[Served]]
+    serve: Callable[[Sequence[socket.socket], Listener, InFlight], list[Serving]]
 
 
-def _dns(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Served]:
+def _dns(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Serving]:
     datagrams, streams = sockets
     return [udp.serve(datagrams, listener, in_flight), Tcp(streams, listener, in_flight)]
 
 
-def _tls(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Served]:
+def _tls(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Serving]:
     return [Tcp(sockets[0], listener, in_flight)]
 
 
-def _https(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Served]:
+def _https(sockets: Sequence[socket.socket], listener: Listener, in_flight: InFlight) -> list[Serving]:
     return [Https(sockets[0], listener, in_flight)]
 
 
