@@ -18,6 +18,7 @@ import pytest
 
 from kdns.errors import ManifestError
 from kdns.testing import Asked, serve, Server
+from kdns.testing.ports import free_port
 from tests.support import ROOT
 
 WEB = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: prod}, spec: {clusterIP: 10.96.0.9}}"
@@ -167,3 +168,7 @@ def test_the_example_of_the_manual_runs_as_it_stands(installed: Path, tmp_path: 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "6 passed" in done.stdout
+
+
+def test_a_port_that_was_given_is_not_given_again_before_it_is_bound() -> None:
+    assert 500 == len({free_port() for _ in range(500)})
