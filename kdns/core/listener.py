@@ -27,7 +27,7 @@ from kdns.core.served import Line, Served
 from kdns.dns import names
 from kdns.dns.encoding import encode, refusal
 from kdns.dns.plain import is_of, plain, respelt
-from kdns.dns.query import Address, decode, Query, Transport
+from kdns.dns.query import Address, decode, MAPPED, Query, Transport
 from kdns.dns.response import Answer, Key, replace, Response, Stream
 from kdns.dns.ring import Ring
 from kdns.dns.types import REFUSED, TC
@@ -36,7 +36,6 @@ from kdns.errors import FormatError
 ONE_MESSAGE = (Transport.UDP, Transport.HTTPS)  # transports that have one for each query (RFC 8484 4.2.1)
 HEADER: Final = 12  # octets that every message has (RFC 1035 4.1.1)
 MOST_CLIENTS = 10_000  # whose audience is remembered
-_MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address as a socket of IPv6 has it
 _TRUNCATED = TC >> 8
 
 
@@ -291,7 +290,7 @@ class Listener:
             for key in keys:
                 if isinstance(key, bytes):
                     self._by_client.pop(key, None)
-                    self._by_client.pop(_MAPPED + key, None)
+                    self._by_client.pop(MAPPED + key, None)
 
     def close(self) -> None:
         """Nobody is answered here any more: let go of what holds on to this."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from kdns.dns import names, reply
 from kdns.dns.query import Query
 from kdns.dns.response import Response, RRset
-from kdns.dns.types import AA, IN, NOERROR, NOTIFY, RCODES, SOA
+from kdns.dns.types import AA, IN, NOERROR, NOTIFY, rcode_text, SOA
 from kdns.dns.zone import Timers
 from kdns.errors import Garbage
 
@@ -137,7 +137,7 @@ class Incoming:
             raise Garbage("its reply is no reply")
         rcode = wire[3] & 15
         if rcode != NOERROR:
-            raise Garbage(f"it answered {RCODES.get(rcode, rcode)}")
+            raise Garbage(f"it answered {rcode_text(rcode)}")
         with_question = wire[4:6] == b"\0\1"
         if with_question and wire[12 : 12 + len(self._query.question)].lower() != self._query.question:
             raise Garbage("its reply is to another question")

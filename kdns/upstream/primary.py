@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from kdns.dns.response import RRset
 from kdns.dns.transfer import Incoming, is_newer, notify, question
-from kdns.dns.types import AXFR, NOERROR, RCODES, SOA
+from kdns.dns.types import AXFR, NOERROR, rcode_text, SOA
 from kdns.dns.zone import Timers
 from kdns.errors import Closed, NoReply, UpstreamError
 from kdns.upstream.targets import Target
@@ -100,7 +100,7 @@ async def tell(secondary: Target, soa: RRset, source: str = "", tries: tuple[flo
             await asyncio.sleep(seconds)
             continue
         if wire[3] & 15 != NOERROR:
-            raise UpstreamError(f"it answered {RCODES.get(wire[3] & 15, wire[3] & 15)}")
+            raise UpstreamError(f"it answered {rcode_text(wire[3] & 15)}")
         return
     raise NoReply(why)
 

@@ -14,7 +14,7 @@ from kdns.core.metrics import Metrics
 from kdns.core.plugin import Kept
 from kdns.dns import names
 from kdns.dns.query import Query
-from kdns.dns.types import A, AAAA, NOERROR, NXDOMAIN, OUR_SIZE, RCODES
+from kdns.dns.types import A, AAAA, NOERROR, NXDOMAIN, OUR_SIZE, rcode_text
 from kdns.upstream.attempts import Attempts
 from kdns.upstream.policies import as_given
 from kdns.upstream.sources import Sources
@@ -114,7 +114,7 @@ class Resolver(Kept):
         if not replied:
             return _Found(failure=response.error.text if response.error else "no reply")
         if response.rcode not in (NOERROR, NXDOMAIN):
-            return _Found(failure=f"{response.made.upstream} answers {RCODES.get(response.rcode, response.rcode)}")
+            return _Found(failure=f"{response.made.upstream} answers {rcode_text(response.rcode)}")
         records = [rrset for rrset in response.answer if rrset.type == type]
         addresses = dict.fromkeys(names.unpacked(rdata) for rrset in records for rdata in rrset.rdata)
         # In one order, however they come: or each answer that is turned round would be a change.

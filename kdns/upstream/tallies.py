@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from kdns.core.metrics import counters, DURATIONS, gauges, histograms, Labels, Metrics, Tally
-from kdns.dns.types import RCODES
+from kdns.dns.types import rcode_text
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
@@ -74,7 +74,7 @@ class Tallies:
 
     def families(self) -> Iterable["Family"]:
         """What has a tally here, the older names of the same counts included."""
-        took = {(to, RCODES.get(code, str(code))): tally for (to, code), tally in self.durations.items()}
+        took = {(to, rcode_text(code)): tally for (to, code), tally in self.durations.items()}
         seconds = "Seconds from a question to an upstream's reply."
         states = {(to,): state() for to, state in self.states.items()}
         to: Labels = ("to",)

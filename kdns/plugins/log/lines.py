@@ -15,6 +15,7 @@ from kdns.core.plugin import Exchange
 from kdns.core.served import Line, Served
 from kdns.dns import rdata
 from kdns.dns.response import RRset
+from kdns.dns.types import rcode_text, type_text
 from kdns.plugins.log import words
 from kdns.plugins.log.formats import COMMON, Format, Label
 
@@ -82,11 +83,11 @@ def _fields_of(it: Exchange) -> dict[str, Any]:
     query, response = it.query, it.response
     fields: dict[str, Any] = {
         "qname": query.name,
-        "qtype": words.type_of(query.type),
+        "qtype": type_text(query.type),
         "qclass": words.class_of(it),
         "opcode": 0,
         "dnssec_ok": query.do,
-        "rcode": words.code_of(it),
+        "rcode": rcode_text(response.rcode),
         "flags": words.flags_of(it),
         "answered_by": response.made.by,
         "upstream": response.made.upstream,
@@ -99,5 +100,5 @@ def _fields_of(it: Exchange) -> dict[str, Any]:
 
 def _texts(rrset: RRset) -> list[str]:
     """The first records of an RRset as in a zone file."""
-    head = f"{rrset.name} {rrset.ttl} IN {words.type_of(rrset.type)} "
+    head = f"{rrset.name} {rrset.ttl} IN {type_text(rrset.type)} "
     return [head + rdata.to_text(rrset.type, octets) for octets in rrset.rdata[:MOST_ANSWERS]]

@@ -8,7 +8,7 @@ from kdns.core.plugin import Exchange
 from kdns.core.served import Served
 from kdns.dns.query import Address, Transport
 from kdns.dns.response import Response
-from kdns.dns.types import NOERROR, NS, NXDOMAIN, RCODES, SMALLEST, SOA, TYPES
+from kdns.dns.types import NOERROR, NOTIMP, NS, NXDOMAIN, rcode_text, SERVFAIL, SMALLEST, SOA, type_text
 from kdns.errors import one_line
 
 FLAGS = {0x8000: "qr", 0x400: "aa", 0x200: "tc", 0x100: "rd", 0x80: "ra", 0x40: "z", 0x20: "ad", 0x10: "cd"}  # RFC 6895 2
@@ -22,7 +22,7 @@ def kind_of(response: Response) -> tuple[str, str]:
     if response.rcode == NXDOMAIN:
         return "denial", "NXDOMAIN"
     if response.rcode != NOERROR:
-        return "error", "SERVERERROR" if response.rcode in (2, 4) else "OTHERERROR"
+        return "error", "SERVERERROR" if response.rcode in (SERVFAIL, NOTIMP) else "OTHERERROR"
     if not response.answer and any(rrset.type == SOA for rrset in response.authority):
         return "denial", "NODATA"
     if not response.answer and any(rrset.type == NS for rrset in response.authority):
@@ -30,16 +30,8 @@ def kind_of(response: Response) -> tuple[str, str]:
     return "success", "NOERROR"
 
 
-def type_of(type: int) -> str:
-    return TYPES.get(type) or f"TYPE{type}"
-
-
 def class_of(it: Exchange) -> str:
     return "IN" if it.query.cls == 1 else "CH"
-
-
-def code_of(it: Exchange) -> str:
-    return RCODES.get(it.response.rcode) or str(it.response.rcode)
 
 
 def flags_of(it: Exchange) -> str:
@@ -60,10 +52,10 @@ def room_of(it: Exchange) -> int:
 FIXED = {"opcode": "0"}  # another one is refused before
 
 OF_REPLY: dict[str, Callable[[Exchange], str]] = {
-    "type": lambda it: type_of(it.query.type),
+    "type": lambda it: type_text(it.query.type),
     "name": lambda it: it.query.name,
     "class": class_of,
-    "rcode": code_of,
+    "rcode": lambda it: rcode_text(it.response.rcode),
     "rflags": flags_of,
     "do": lambda it: "true" if it.query.do else "false",
     "/log/class": lambda it: kind_of(it.response)[0],
