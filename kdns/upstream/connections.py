@@ -6,6 +6,7 @@ while a question waited in vain is asked no more.
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -16,7 +17,7 @@ from kdns.upstream.udp import reason
 CONNECT = 5.0  # seconds that a connection may take to be had
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """One connection, from before it is made. Questions asked before are sent once it is."""
 
     def __init__(self, all: "Connections[Connection]", now: float) -> None:
@@ -31,17 +32,17 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     @property
+    @abstractmethod
     def under_way(self) -> int:
         """How many questions wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expire(self, now: float) -> None:
         """NoReply for those who waited long enough."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, error: UpstreamError) -> None:
         """All who wait are told why."""
-        raise NotImplementedError
 
     async def _open(self) -> None:
         all = self._all
@@ -82,7 +83,7 @@ class Connections(Generic[C]):
 
     def __init__(
         self, address: tuple[str, int], source: str, idle: float, age: float, keep: int, reuse: Reuse,
-        tls: "ssl.SSLContext | None", server_name: str,
+        tls: "ssl.SSLContext | None" = None, server_name: str = "",
     ) -> None:  # fmt: skip
         self.address, self.source, self.tls, self.server_name = address, source, tls, server_name or address[0]
         self._idle, self._age, self._keep, self._reuse = idle, age, keep, reuse

@@ -6,13 +6,11 @@ other.
 """
 
 import asyncio
-import ssl
 import time
 
 from kdns.errors import Closed, NoReply, UpstreamError
 from kdns.upstream.connections import Connection, Connections
 from kdns.upstream.outstanding import Outstanding
-from kdns.upstream.tallies import Reuse
 
 CONNECTIONS = 16  # to one upstream
 QUESTIONS = 1000  # under way on one connection
@@ -75,12 +73,6 @@ class Stream(Connection):
 
 class Streams(Connections[Stream]):
     """The connections to one upstream: see `Connections`."""
-
-    def __init__(
-        self, address: tuple[str, int], source: str, idle: float, age: float, keep: int, reuse: Reuse,
-        tls: "ssl.SSLContext | None" = None, server_name: str = "",
-    ) -> None:  # fmt: skip
-        super().__init__(address, source, idle, age, keep, reuse, tls, server_name)
 
     async def ask(self, body: bytes, question: bytes, expires: float) -> bytes:
         """Send a message (all but its id) whose question section is given; the reply, or UpstreamError."""

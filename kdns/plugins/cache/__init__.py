@@ -146,7 +146,7 @@ class Caching(Plugin):
     def answer(self, query: Query, next: Handler) -> Awaitable[Answer]:
         if self._is_elsewhere(query):
             return next(query)
-        if self._is_never_kept(query.name):
+        if names.first_above(query.name, self._never) is not None:
             return self._pass(query, next)
         now = self._clock()
         second = int(now)
@@ -186,9 +186,6 @@ class Caching(Plugin):
         here = self._everything or names.closest(query.name, self._zones)
         heeded = self.block.edns_options
         return not here or (bool(heeded) and bool(query.options(heeded)))
-
-    def _is_never_kept(self, name: str) -> bool:
-        return names.first_above(name, self._never) is not None
 
     # ------------------------------------------------------------ from the cache
 
