@@ -125,46 +125,19 @@ $(VENV)/.bench: $(VENV)/.made
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	touch $@
 
-# is it as fast as it was? Half a minute, a part of CI
-bench-floors: setup
-	$(BIN)/python -m benchmarks.floors
-
-# over a manifest, without peers
-bench-manifests: setup
-	$(BIN)/python -m benchmarks.manifests
-
-# what extended errors cost that say why; under 3 % of a miss, nothing of a hit
-bench-reasons: setup
-	$(BIN)/python -m benchmarks.reasons
-
-# what hosts, template, rewrite, acl, view and autopath cost a hit
-bench-plugins: setup
-	$(BIN)/python -m benchmarks.plugins
+# bench-floors: is it as fast as it was? Half a minute, a part of CI
+# bench-manifests: over a manifest, without peers
+# bench-reasons: what extended errors cost that say why; under 3 % of a miss, nothing of a hit
+# bench-plugins: what hosts, template, rewrite, acl, view and autopath cost a hit
+# bench-pauses: what holds the event loop up, and for how long
+# bench-pod: the image as a Pod: size, start, memory; root, as test-image
+# bench-page: what the page costs; its pictures: $(BIN)/python -m benchmarks.page --pictures docs/page
+# overload: floods of several kinds, and what they cost others
+bench-floors bench-manifests bench-reasons bench-plugins bench-pauses bench-pod bench-page soak rollout overload: setup
+	$(BIN)/python -m benchmarks.$(@:bench-%=%)
 
 bench-cluster: bytecode
 	$(BIN)/python -m benchmarks.control_plane
-
-# what holds the event loop up, and for how long
-bench-pauses: setup
-	$(BIN)/python -m benchmarks.pauses
-
-# the image as a Pod: size, start, memory; root, as test-image
-bench-pod: setup
-	$(BIN)/python -m benchmarks.pod
-
-# what the page costs; its pictures: $(BIN)/python -m benchmarks.page --pictures docs/page
-bench-page: setup
-	$(BIN)/python -m benchmarks.page
-
-soak: setup
-	$(BIN)/python -m benchmarks.soak
-
-rollout: setup
-	$(BIN)/python -m benchmarks.rollout
-
-# floods of several kinds, and what they cost others
-overload: setup
-	$(BIN)/python -m benchmarks.overload
 
 # faults at random under load, beside a model: make chaos MINUTES=10
 chaos: setup

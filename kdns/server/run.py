@@ -17,11 +17,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from kdns import __version__
 from kdns.core import files
-from kdns.core.generation import Generation, Watched, Where
+from kdns.core.generation import Generation, Where
 from kdns.core.lines import stdout
 from kdns.core.metrics import counters, histograms
 from kdns.core.plugin import Kept
@@ -260,11 +261,7 @@ def _begun(generation: Generation) -> list[asyncio.Task[None]]:
     """The tasks that live as long as a generation serves: its plugins' own, and one for each file that is watched."""
     plugins = [(name, plugin) for block in generation.blocks for name, plugin in block.plugins if plugin.overrides("run")]
     tasks = [_kept_running(plugin.run, f"plugin {name}") for name, plugin in plugins]
-    return tasks + [_watching(watched) for watched in generation.watched]
-
-
-def _watching(watched: Watched) -> asyncio.Task[None]:
-    return _kept_running(lambda: files.watch(*watched), "a watch of files")
+    return tasks + [_kept_running(partial(files.watch, *watched), "a watch of files") for watched in generation.watched]
 
 
 def _kept_running(run: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
